@@ -1,0 +1,1 @@
+"""Settings: frozen structs, a TOML loader and the commented example. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Money, numbers, prefixes, decks, quotes: pure integers. Imports nothing of ours."""

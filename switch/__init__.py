@@ -1,0 +1,1 @@
+"""The data plane: SIP sockets, engine, journal. Never imports the control plane."""

@@ -1,0 +1,149 @@
+"""What travels over the Unix socket between switch and control: one tagged struct a frame.
+
+A frame is a 4-byte big-endian length and a msgpack body. The control plane connects; the switch
+listens on `switch.sock` in the data folder. Every request carries an `id` that its reply repeats.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from switch.outputs import Alarm, GatewayHealth
+from switch.snapshot import Delta, Snapshot
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """The switch's first frame on each connection."""
+
+    snapshot_version: int
+    """0: it has none and refuses calls until one comes."""
+    started_ms: int
+    is_compiled: bool
+    journal_sequence: int
+
+
+class PutSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="put_snapshot"):
+    id: int
+    snapshot: Snapshot
+
+
+class PutDelta(msgspec.Struct, frozen=True, kw_only=True, tag="put_delta"):
+    id: int
+    delta: Delta
+
+
+class ListCalls(msgspec.Struct, frozen=True, kw_only=True, tag="list_calls"):
+    id: int
+    customer_id: int | None = None
+
+
+class EndCall(msgspec.Struct, frozen=True, kw_only=True, tag="end_call"):
+    id: int
+    cdr_id: str
+    by: str
+
+
+class Simulate(msgspec.Struct, frozen=True, kw_only=True, tag="simulate"):
+    """Decide a call as if its INVITE came now (or `at_ms`), and send nothing."""
+
+    id: int
+    dialled: str
+    cli: str = ""
+    source_ip: str = ""
+    transport: str = "udp"
+    username: str = ""
+    at_ms: int | None = None
+
+
+class ReadStats(msgspec.Struct, frozen=True, kw_only=True, tag="read_stats"):
+    id: int
+
+
+class JournalIngested(msgspec.Struct, frozen=True, kw_only=True, tag="journal_ingested"):
+    """Everything up to `sequence` is in the store: segments that end before it may go."""
+
+    sequence: int
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):
+    id: int
+    error: str = ""
+    """Empty: it was done. Else why not; `result` is empty then."""
+    result: msgspec.Raw = msgspec.Raw(b"\xc0")
+    """msgpack of the request's own result type; nil where there is none."""
+
+
+class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `ListCalls`' result, a list."""
+
+    cdr_id: str
+    customer_id: int
+    route_id: int | None
+    endpoint_id: int | None
+    sip_user_id: int | None
+    provider_id: int | None
+    gateway_id: int | None
+    call_id: str
+    cli: str
+    dialled: str
+    source: str
+    state: str
+    """`trying`, `ringing`, `answered`, `ending`."""
+    invited_ms: int
+    answered_ms: int | None
+    duration_ms: int
+    held_nanos: int = 0
+    spent_nanos: int = 0
+
+
+class SimulatedCandidate(msgspec.Struct, frozen=True, kw_only=True):
+    card_id: int
+    card_name: str
+    provider_id: int
+    provider_name: str
+    outcome: str
+    detail: str = ""
+    prefix: str = ""
+    rate_nanos: int = 0
+    connect_fee_nanos: int = 0
+    first_s: int = 1
+    next_s: int = 1
+    margin_nanos: int = 0
+    dialled_out: str = ""
+    gateway_id: int | None = None
+
+
+class Simulated(msgspec.Struct, frozen=True, kw_only=True):
+    """`Simulate`'s result: the whole decision."""
+
+    is_admitted: bool
+    status: int
+    """What the caller would be sent; 0 while admitted."""
+    cause: str
+    steps: list[str]
+    """Each step of the pipeline in words, in order."""
+    customer_id: int | None = None
+    endpoint_id: int | None = None
+    sip_user_id: int | None = None
+    route_id: int | None = None
+    dialled_out: str = ""
+    cli_out: str = ""
+    sell_card_id: int | None = None
+    sell_revision_id: int | None = None
+    sell_prefix: str = ""
+    sell_rate_nanos: int = 0
+    destination: str = ""
+    candidates: list[SimulatedCandidate] = []
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """`ReadStats`' result."""
+
+    counters: dict[str, int]
+    """Names are metric names without the `tandem_` prefix; monotonic since the start."""
+    gauges: dict[str, float]
+    gateways: list[GatewayHealth]
+
+
+Request = PutSnapshot | PutDelta | ListCalls | EndCall | Simulate | ReadStats | JournalIngested
+Answer = Hello | Reply | GatewayHealth | Alarm

@@ -1,0 +1,65 @@
+"""What the engine wants done: values that a shell acts upon, in order.
+
+A shell writes `records` to the journal in one write before it sends any of `sends` of the same
+batch: a record is on its way to the disk before the message that it stands for leaves.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from switch.records import JournalRecord
+
+Address = tuple[str, int]
+"""Address literal and port, as sockets have them (IPv6 without brackets, flow or scope)."""
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """Where bytes came from, or where they shall go.
+
+    `listener` is an index into the engine's list of listeners. `connection` is 0 on UDP; on
+    streams it is the shell's number of an open connection, or 0 to reach `address` over any
+    connection to it, opened when there is none.
+    """
+
+    listener: int
+    address: Address
+    connection: int = 0
+    server_name: str = ""
+    """TLS: the name that the peer's certificate must carry; empty means the address."""
+    tls_verify: bool = True
+
+
+class Send(msgspec.Struct, frozen=True):
+    flow: Flow
+    data: bytes
+    token: int = 0
+    """Not 0: the shell calls `engine.send_failed(token, reason, now)` if it cannot deliver."""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Close a stream connection once what was sent on it is out."""
+
+    flow: Flow
+
+
+class GatewayHealth(msgspec.Struct, frozen=True, kw_only=True, tag="gateway_health"):
+    gateway_id: int
+    is_up: bool
+    reason: str
+    changed_ms: int
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm"):
+    name: str
+    detail: str
+    at_ms: int
+
+
+Event = GatewayHealth | Alarm
+
+
+class Outputs(msgspec.Struct, frozen=True):
+    records: list[JournalRecord]
+    sends: list[Send | Close]
+    events: list[Event]
