@@ -1,0 +1,65 @@
+# Every target sets up what it needs. `make help` lists them.
+SHELL := /bin/bash
+PY := .venv/bin/python
+SOURCES := $(shell find config rating switch control -name '*.py' 2>/dev/null)
+
+.PHONY: help run demo test test-fast check bench clean setup build lock
+
+help:
+	@echo "make run    both planes on example data: SIP 127.0.0.1:5060, API 127.0.0.1:8080, data under ./data"
+	@echo "make demo   plays SIPp calls through a fresh switch, prints CDRs and balances"
+	@echo "make test   every test, interpreted and compiled"
+	@echo "make check  ruff, mypy --strict, import-linter"
+	@echo "make bench  processor time per call beside Kamailio"
+
+# Python packages, pinned with hashes. The stamp makes repeats free.
+.venv/.deps: requirements.txt
+	@command -v python3.11 >/dev/null || { echo "Python 3.11 is needed: apt-get install python3.11 python3.11-venv" >&2; exit 1; }
+	test -x $(PY) || python3.11 -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+# The package itself, compiled by mypyc where a C compiler is present (see setup.py).
+.venv/.built: .venv/.deps pyproject.toml setup.py $(SOURCES)
+	rm -rf build/lib* build/temp*
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
+
+setup: .venv/.deps
+build: .venv/.built
+
+# Debian packages that a target needs: installed when we are root, named when we are not.
+tools-%:
+	@bash bench/tools.sh $*
+
+run: .venv/.built
+	.venv/bin/tandem run --config config/example/tandem.toml --example
+
+demo: .venv/.built tools-sipp
+	$(PY) sipp_scenarios/demo.py
+
+test-fast: .venv/.deps
+	.venv/bin/pytest -m "not slow"
+
+test: .venv/.built tools-test
+	.venv/bin/pytest -m "not slow"
+	TANDEM_TEST_COMPILED=1 .venv/bin/pytest
+
+check: .venv/.deps
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/.built tools-bench
+	$(PY) bench/run.py
+
+# Pins again what pyproject.toml asks for, with hashes and without addresses.
+lock:
+	python3.11 -m venv build/lock
+	build/lock/bin/pip install --quiet pip-tools 'setuptools==80.9.0'
+	build/lock/bin/pip-compile --quiet --extra dev --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	  --no-emit-find-links --allow-unsafe --strip-extras --no-header --no-annotate -o requirements.txt pyproject.toml
+
+clean:
+	rm -rf build data .venv

@@ -1,0 +1,23 @@
+#!/bin/bash
+# tools.sh sipp|test|bench: sees to the Debian packages that a make target needs.
+# As root they are installed; otherwise they are named, and the target stops.
+set -eu
+case "${1:-}" in
+  sipp) want="sip-tester openssl" ;;
+  test) want="sip-tester openssl iproute2 strace" ;;
+  bench) want="sip-tester openssl iproute2 kamailio kamailio-sqlite-modules kamailio-extra-modules sqlite3" ;;
+  *) echo "usage: tools.sh sipp|test|bench" >&2; exit 2 ;;
+esac
+missing=""
+for package in $want; do
+  dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" -ne 0 ]; then
+  echo "These Debian packages are missing:$missing" >&2
+  echo "Install them with: sudo apt-get install$missing" >&2
+  exit 1
+fi
+echo "installing:$missing"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
