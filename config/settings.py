@@ -6,10 +6,18 @@ that names the file and the path of the key. `config/example/tandem.toml` shows 
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+"""0: a free one, named on the "ready" line."""
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=604_800.0)]
 
 
 class SettingsError(ValueError):
@@ -22,10 +30,10 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     transport: Literal["udp", "tcp", "tls"]
     host: str
     """Address literal, IPv4 or IPv6 without brackets."""
-    port: int = 5060
+    port: Port = 5060
     advertised_host: str = ""
     """What Via and Record-Route say, where it is not `host` (behind a 1:1 NAT)."""
-    advertised_port: int = 0
+    advertised_port: Port = 0
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,44 +42,44 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     private_key: str = ""
     ca_file: str = ""
     """PEM roots that vendor certificates are checked against; empty: the system's."""
-    handshakes_open_max: int = 64
+    handshakes_open_max: Positive = 64
     """Handshakes under way at once; more are closed, so that stalled ones starve nobody."""
-    handshake_timeout_s: float = 5.0
+    handshake_timeout_s: Seconds = 5.0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    datagram_bytes_max: int = 65_507
+    datagram_bytes_max: Positive = 65_507
     """Largest payload that UDP over IPv4 can carry."""
-    header_bytes_max: int = 65_536
-    header_lines_max: int = 256
-    line_bytes_max: int = 8_192
-    vias_max: int = 70
-    body_bytes_max: int = 262_144
-    stream_header_time_s: float = 10.0
+    header_bytes_max: Positive = 65_536
+    header_lines_max: Positive = 256
+    line_bytes_max: Positive = 8_192
+    vias_max: Positive = 70
+    body_bytes_max: Positive = 262_144
+    stream_header_time_s: Seconds = 10.0
     """A stream peer that has begun a message must finish its header section in this time."""
-    stream_idle_s: float = 600.0
-    stream_connections_max: int = 4_096
-    transactions_max: int = 400_000
-    calls_max: int = 50_000
-    udp_request_bytes_max: int = 1_300
+    stream_idle_s: Seconds = 600.0
+    stream_connections_max: Positive = 4_096
+    transactions_max: Positive = 400_000
+    calls_max: Positive = 50_000
+    udp_request_bytes_max: Positive = 1_300
     """Larger requests go by TCP where the gateway takes it (RFC 3261 §18.1.1)."""
 
 
 class Timers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """RFC 3261 §17 timers, in milliseconds."""
 
-    t1_ms: int = 500
-    t2_ms: int = 4_000
-    t4_ms: int = 5_000
-    trying_delay_ms: int = 150
+    t1_ms: Positive = 500
+    t2_ms: Positive = 4_000
+    t4_ms: Positive = 5_000
+    trying_delay_ms: NotNegative = 150
     """100 Trying goes out by itself unless something better does first; RFC 3261 §17.2.1 allows 200."""
-    first_reply_ms: int = 5_000
+    first_reply_ms: Positive = 5_000
     """No response at all from a vendor: next one. Customer and provider may say less or more."""
-    pdd_ms: int = 15_000
+    pdd_ms: Positive = 15_000
     """No 18x: next vendor."""
-    ring_ms: int = 120_000
+    ring_ms: Positive = 120_000
     """No answer: the attempt ends (timer C of RFC 3261 §16.6 wants over 3 minutes of a plain proxy)."""
-    max_duration_s: int = 14_400
+    max_duration_s: Positive = 14_400
     """A call that nobody ends, ends here."""
 
 
@@ -84,18 +92,18 @@ class Sip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     unknown_source: Literal["refuse", "silence"] = "refuse"
     allow_loopback: bool = False
     """Trust loopback addresses and our own for address authentication over UDP."""
-    nonce_lifetime_s: int = 300
-    auth_failures_max: int = 20
+    nonce_lifetime_s: Positive = 300
+    auth_failures_max: Positive = 20
     """Wrong answers of one address, or for one user, before it is throttled."""
-    auth_throttle_s: int = 300
+    auth_throttle_s: Positive = 300
     server_name: str = ""
     """Server and User-Agent header of our own messages; empty: none is sent."""
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sync: Literal["group", "always", "os"] = "group"
-    group_ms: int = 20
-    segment_bytes: int = 67_108_864
+    group_ms: Positive = 20
+    segment_bytes: Positive = 67_108_864
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +113,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Port = 8080
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,7 +124,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: str = "data"
     """Folder of everything that is kept: store, journal, decks, admin key. Relative to the file."""
-    drain_s: float = 30.0
+    drain_s: Seconds = 30.0
     """After SIGTERM calls may run on this long."""
     sip: Sip = Sip()
     tls: Tls = Tls()
@@ -142,9 +150,32 @@ def load_settings(path: Path) -> Settings:
         settings = msgspec.toml.decode(text, type=Settings)
     except msgspec.DecodeError as error:
         raise SettingsError(f"{path}: {error}") from error
+    for mistake in _mistakes(settings):
+        raise SettingsError(f"{path}: {mistake}")
     return settings
 
 
 def data_folder(settings: Settings, beside: Path) -> Path:
     """The data folder as a path; a relative one is taken from the folder of the settings file."""
     return (beside.parent / settings.data).resolve()
+
+
+def _mistakes(settings: Settings) -> Iterator[str]:
+    """What the types cannot say, each with the path of its key."""
+    taken: set[tuple[bool, str, int]] = set()
+    for index, listener in enumerate(settings.sip.listeners):
+        place = f"$.sip.listeners[{index}]"
+        try:
+            ipaddress.ip_address(listener.host)
+        except ValueError:
+            yield f"{place}.host: {listener.host!r} is not an address literal"
+        if listener.transport == "tls" and not (settings.tls.certificate and settings.tls.private_key):
+            yield f"{place}: a tls listener needs $.tls.certificate and $.tls.private_key"
+        socket = (listener.transport == "udp", listener.host, listener.port)
+        if listener.port and socket in taken:
+            yield f"{place}: another listener has this transport, host and port"
+        taken.add(socket)
+    if not settings.sip.listeners:
+        yield "$.sip.listeners: at least one is needed"
+    if not settings.sip.realm or not settings.sip.realm.isprintable() or '"' in settings.sip.realm:
+        yield "$.sip.realm: a printable text without quotes"
