@@ -1,0 +1,296 @@
+"""Writes the switch's journal: append-only segments of CRC-checked records (`switch.segments`).
+
+One `os.write` a batch, on the caller's thread: what `append` has returned for survives the end of
+the process. How soon it survives the loss of power is `config.settings.Journal.sync`: `group`, a
+thread syncs every `group_ms`; `always`, before `append` returns; `os`, when the kernel likes.
+
+A write or sync that fails closes the journal. Nothing is tried again as if it had worked: the page
+cache may have dropped what a failed sync was to keep. Records that come later are kept in memory up
+to `SPOOL_BYTES_MAX`; where the disk was merely full, `recover` writes them to a new segment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from config.settings import Journal as JournalSettings
+from switch.journal_end import JournalEnd, find_end
+from switch.records import JournalRecord
+from switch.segments import Segment, encode_header, encode_record, segment_path
+
+SPOOL_BYTES_MAX: Final = 67_108_864
+"""Records held in memory while the disk takes none; what comes after is lost, and counted."""
+REOPEN_GAP: Final = 1_048_576
+"""Sequences left out at a start, more than one group can hold: a number that a reader saw before the
+power went must not come again for another record."""
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class JournalFailed(Exception):
+    """The folder cannot be used at all."""
+
+
+class Journal:
+    """The writer. One a folder; all methods are called from one thread, which may be a loop's."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: JournalSettings,
+        on_failure: Callable[[str], None],
+        end: JournalEnd,
+        first: int,
+    ) -> None:
+        self.findings = end.findings
+        """What opening found amiss: a torn tail that was cut, damage that is left for the reader to tell."""
+        self._folder = folder
+        self._segment_bytes = settings.segment_bytes
+        self._sync = settings.sync
+        self._group_s = settings.group_ms / 1_000
+        self._on_failure = on_failure
+        self._older = end.older
+        self._next = first
+        self._written = end.last
+        self._synced = 0
+        self._segment = Segment(end.number, segment_path(folder, end.number))
+        self._fd = -1
+        self._size = 0
+        self._retired: deque[int] = deque()
+        """Descriptors of finished segments that have still to be synced and closed."""
+        self._failure = ""
+        self._is_disk_full = False
+        self._lock = threading.Lock()
+        self._spool: list[tuple[int, bytes]] = []
+        self._spool_bytes = 0
+        self._lost = 0
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._wake = threading.Event()
+        self._is_closing = False
+        self._is_folder_dirty = False
+        self._begin_segment(first)
+        self._thread: threading.Thread | None = None
+        if settings.sync == "group":
+            self._thread = threading.Thread(target=self._sync_in_groups, name="journal-sync", daemon=True)
+            self._thread.start()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        settings: JournalSettings,
+        on_failure: Callable[[str], None],
+        *,
+        wall_us: int | None = None,
+    ) -> Journal:
+        """Find the end of what is there and begin a new segment behind it.
+
+        Args:
+            on_failure: told once, with the reason, when the journal closes itself; maybe on its thread.
+            wall_us: microseconds since the epoch. Sequences begin there, so that they rise even
+                when the folder was emptied under a store that had read further.
+        Raises:
+            JournalFailed: the folder cannot be made, read or written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            end = find_end(folder)
+            floor = time.time_ns() // 1_000 if wall_us is None else wall_us
+            first = max(end.last + REOPEN_GAP if end.last else 1, floor)
+            return cls(folder, settings, on_failure, end, first)
+        except OSError as error:
+            raise JournalFailed(f"journal folder {folder}: {error.strerror}") from error
+
+    @property
+    def last_sequence(self) -> int:
+        """Of the last record that is on the disk, in this run or before; 0: none."""
+        return self._written
+
+    @property
+    def synced_sequence(self) -> int:
+        """All of this run up to here has been synced; 0: nothing yet."""
+        return self._synced
+
+    @property
+    def failure(self) -> str:
+        """Why the journal takes no more records; empty while it does."""
+        return self._failure
+
+    @property
+    def spooled(self) -> int:
+        """Records that only the memory holds."""
+        return len(self._spool)
+
+    @property
+    def lost(self) -> int:
+        """Records that not even the memory took."""
+        return self._lost
+
+    def append(self, records: Sequence[JournalRecord]) -> int:
+        """Write a batch in one write; returns the sequence of its last record."""
+        first = self._next
+        payloads = [self._encode(record) for record in records]
+        self._next = first + len(payloads)
+        if self._size >= self._segment_bytes and not self._failure:
+            self._rotate(first)
+        if self._failure or not self._write(first, payloads):
+            self._keep(first, payloads)
+        elif self._thread is None:
+            if self._sync == "always":
+                self._sync_now()
+        elif not self._wake.is_set():
+            self._wake.set()
+        return self._next - 1
+
+    def recover(self) -> bool:
+        """After a full disk: write what the memory holds to a new segment, synced; False: not now."""
+        if not self._failure:
+            return True
+        if not self._is_disk_full:
+            return False
+        spool = self._spool
+        try:
+            os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
+            self._replace_segment(spool[0][0] if spool else self._next)
+            if spool:
+                data = b"".join([encode_record(sequence, payload) for sequence, payload in spool])
+                if os.write(self._fd, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fdatasync(self._fd)
+                self._size += len(data)
+                self._written = spool[-1][0]
+        except OSError as error:
+            self._is_disk_full = error.errno in _DISK_FULL
+            return False
+        self._spool, self._spool_bytes, self._failure = [], 0, ""
+        self._wake.set()
+        return True
+
+    def drop_before(self, sequence: int) -> list[Path]:
+        """Forget finished segments with nothing above `sequence`; returns their files.
+
+        The caller unlinks them: that can take long on a busy disk, so it is done off the loop.
+        """
+        gone = [segment.path for segment, last in self._older if last <= sequence]
+        self._older = [(segment, last) for segment, last in self._older if last > sequence]
+        return gone
+
+    def close(self) -> None:
+        """Sync and close; what a full disk left in memory is tried one last time."""
+        self.recover()
+        self._is_closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        if not self._failure and self._sync != "os":
+            self._sync_now()
+        while self._retired:
+            os.close(self._retired.popleft())
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def _write(self, first: int, payloads: list[bytes]) -> bool:
+        data = b"".join([encode_record(first + index, payload) for index, payload in enumerate(payloads)])
+        try:
+            if os.write(self._fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._fail("write", error)
+            return False
+        self._size += len(data)
+        self._written = first + len(payloads) - 1
+        return True
+
+    def _keep(self, first: int, payloads: list[bytes]) -> None:
+        for sequence, payload in enumerate(payloads, first):
+            if self._spool_bytes + len(payload) > SPOOL_BYTES_MAX:
+                self._lost += 1
+                continue
+            self._spool.append((sequence, payload))
+            self._spool_bytes += len(payload)
+
+    def _rotate(self, first: int) -> None:
+        try:
+            self._replace_segment(first)
+        except OSError as error:
+            self._fail("new segment", error)
+            return
+        if self._thread is None:
+            self._sync_now()
+
+    def _replace_segment(self, first: int) -> None:
+        finished, fd = (self._segment, self._written), self._fd
+        self._begin_segment(first)
+        self._older.append(finished)
+        self._retired.append(fd)
+
+    def _begin_segment(self, first: int) -> None:
+        """Open the next segment for appending; the present one stays as it is if that fails."""
+        number = self._segment.number + 1
+        path = segment_path(self._folder, number)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        header = encode_header(first, self._written)
+        try:
+            if os.write(fd, header) != len(header):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        self._segment = Segment(number, path)
+        self._size = len(header)
+        self._fd = fd
+        self._is_folder_dirty = True
+
+    def _sync_now(self) -> bool:
+        """Sync what was written before this call; on whichever thread does the syncs."""
+        mark, fd = self._written, self._fd
+        try:
+            if self._sync != "os":
+                os.fdatasync(fd)
+            while self._retired:
+                if self._sync != "os":
+                    os.fdatasync(self._retired[0])
+                os.close(self._retired.popleft())
+            if self._is_folder_dirty:
+                self._is_folder_dirty = False
+                self._sync_folder()
+        except OSError as error:
+            self._fail("sync", error)
+            return False
+        self._synced = mark
+        return True
+
+    def _sync_folder(self) -> None:
+        """A new file's name is only durable once its folder is."""
+        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _sync_in_groups(self) -> None:
+        while not self._is_closing:
+            self._wake.wait()
+            if not self._is_closing:
+                time.sleep(self._group_s)  # what comes meanwhile shares the sync
+            self._wake.clear()
+            if not self._sync_now():
+                return
+
+    def _fail(self, what: str, error: OSError) -> None:
+        with self._lock:
+            if self._failure:
+                return
+            self._failure = f"journal {what} failed: {error.strerror} ({self._segment.path})"
+            self._is_disk_full = what != "sync" and error.errno in _DISK_FULL
+        self._on_failure(self._failure)
