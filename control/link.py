@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
+from control.services.errors import SwitchAway
 from switch.frames import (
     Answer,
     EndCall,
@@ -49,13 +50,10 @@ _answer_decoder = msgspec.msgpack.Decoder(Answer)
 
 T = TypeVar("T")
 HandleHello = Callable[[Hello], Awaitable[None]]
+HandleLost = Callable[[], None]
 HandleEvent = Callable[[Event], None]
 
 log = structlog.get_logger("control.link")
-
-
-class SwitchAway(Exception):
-    """The switch cannot be reached now, or did not answer in time."""
 
 
 class SwitchRefused(Exception):
@@ -74,6 +72,7 @@ class SwitchLink:
         self.hello: Hello | None = None
         self.handle_hello: HandleHello | None = None
         """Awaited before a new connection is used; brings the switch's snapshot up to date."""
+        self.handle_lost: HandleLost | None = None
         self.handle_event: HandleEvent | None = None
 
     @property
@@ -94,9 +93,9 @@ class SwitchLink:
             try:
                 await self._talk(reader, writer)
             except (OSError, EOFError, msgspec.DecodeError, SwitchAway) as error:
-                log.warning("switch link lost", reason=str(error) or type(error).__name__)
+                log.warning("link to the switch lost", reason=str(error) or type(error).__name__)
             finally:
-                self._close("the link to the switch was lost")
+                self._close("The link to the switch was lost.")
             await asyncio.sleep(delay)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,18 +122,20 @@ class SwitchLink:
         try:
             if self.handle_hello is not None:
                 await self.handle_hello(hello)
-        except (SwitchAway, SwitchRefused) as error:
-            log.error("switch did not take its configuration", reason=str(error))
-            self._close("the switch did not take its configuration")
+        except SwitchAway as error:
+            self._close(str(error))
             return
         self._is_ready = True
         log.info("switch connected", compiled=hello.is_compiled, snapshot=hello.snapshot_version)
 
     def _close(self, reason: str) -> None:
         self._is_ready = False
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        if self.handle_lost is not None:
+            self.handle_lost()
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
@@ -188,13 +189,16 @@ class SwitchLink:
 
     async def _ask(self, request: Any, kind: type[T]) -> T:
         if not self._is_ready:
-            raise SwitchAway("the switch is not connected")
-        reply = await self._request(request, REQUEST_TIMEOUT_S)
+            raise SwitchAway("The switch is not connected.")
+        try:
+            reply = await self._request(request, REQUEST_TIMEOUT_S)
+        except SwitchRefused as error:
+            raise SwitchAway(f"The switch could not answer: {error}.") from error
         return msgspec.msgpack.decode(reply.result, type=kind)
 
     async def _request(self, request: Any, timeout_s: float) -> Reply:
         if self._writer is None:
-            raise SwitchAway("the switch is not connected")
+            raise SwitchAway("The switch is not connected.")
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = future
         self._write(request)
@@ -202,7 +206,7 @@ class SwitchLink:
             async with asyncio.timeout(timeout_s):
                 reply = await future
         except TimeoutError as error:
-            raise SwitchAway(f"the switch did not answer within {timeout_s:g} s") from error
+            raise SwitchAway(f"The switch did not answer within {timeout_s:g} s.") from error
         finally:
             self._waiting.pop(request.id, None)
         if reply.error:
@@ -222,6 +226,6 @@ class SwitchLink:
 async def _read(reader: asyncio.StreamReader) -> Hello | Reply | Event:
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     if length > FRAME_BYTES_MAX:
-        raise SwitchAway(f"a frame of {length} bytes")
+        raise SwitchAway(f"The switch sent a frame of {length} bytes.")
     answer: Hello | Reply | Event = _answer_decoder.decode(await reader.readexactly(length))
     return answer

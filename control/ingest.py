@@ -1,0 +1,115 @@
+"""Feeds the store from the switch's journal: every call's CDR exactly once, whatever restarts.
+
+CDRs and the journal position that they reach are one SQL transaction, so a batch is stored whole
+or read again. Damage in the journal stops the reading there, is said aloud with its place, and is
+never stepped over by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.link import SwitchLink
+from control.services import cdrs
+from control.store.engine import Store
+from switch.journal_read import JournalCorrupt, JournalReader
+from switch.records import CallEnded, JournalRecord
+
+BATCH_RECORDS_MAX: Final = 2_000
+BATCH_S: Final = 0.1
+"""Calls gather this long before they are written: the cost of a transaction is shared among them."""
+FAULT_DELAY_S: Final = 5.0
+"""How soon damage or a store that fails is looked at again."""
+
+log = structlog.get_logger("control.ingest")
+
+
+class IngestState(msgspec.Struct):
+    """What health and metrics show of the reading."""
+
+    sequence: int = 0
+    """Everything up to here is in the store."""
+    records: int = 0
+    batches: int = 0
+    fault: str = ""
+    """Empty while all is well, else what stands in the way and where."""
+
+
+class Ingest:
+    """Reads one journal folder into one store."""
+
+    def __init__(self, store: Store, link: SwitchLink, folder: Path) -> None:
+        self._store = store
+        self._link = link
+        self._folder = folder
+        self._reader: JournalReader | None = None
+        self.state = IngestState()
+
+    async def run(self) -> None:
+        """Read until cancelled; while there is a backlog, batch after batch without a pause."""
+        while True:
+            try:
+                count = await self.ingest_batch()
+            except (JournalCorrupt, SQLAlchemyError, OSError) as error:
+                self._note_fault(error)
+                await asyncio.sleep(FAULT_DELAY_S)
+                continue
+            if count < BATCH_RECORDS_MAX:
+                await asyncio.sleep(BATCH_S)
+
+    async def drain(self) -> None:
+        """Read what is left, as far as it goes: the switch has ended and writes no more."""
+        try:
+            while await self.ingest_batch():
+                pass
+        except (JournalCorrupt, SQLAlchemyError, OSError) as error:
+            self._note_fault(error)
+
+    async def ingest_batch(self) -> int:
+        """Store the next records; returns how many there were.
+
+        Raises:
+            JournalCorrupt, SQLAlchemyError, OSError: nothing of this batch was stored.
+        """
+        if self._reader is None:
+            async with self._store.read() as tx:
+                self.state.sequence = await cdrs.read_position(tx)
+            self._reader = JournalReader(self._folder, self.state.sequence)
+        records = self._reader.read(BATCH_RECORDS_MAX)
+        if not records:
+            return 0
+        try:
+            await self._store_batch(records)
+        except BaseException:
+            # The reader has gone past what the store lacks: begin again from the store's position.
+            self._reader.close()
+            self._reader = None
+            raise
+        return len(records)
+
+    async def _store_batch(self, records: list[tuple[int, JournalRecord]]) -> None:
+        ended = [(sequence, record) for sequence, record in records if isinstance(record, CallEnded)]
+        sequence = records[-1][0]
+        async with self._store.begin() as tx:
+            await cdrs.insert_batch(tx, ended)
+            await cdrs.write_position(tx, sequence)
+        state = self.state
+        state.sequence = sequence
+        state.records += len(records)
+        state.batches += 1
+        if state.fault:
+            log.info("journal is read again", sequence=sequence)
+            state.fault = ""
+        self._link.journal_ingested(sequence)
+
+    def _note_fault(self, error: Exception) -> None:
+        text = str(error)
+        if text != self.state.fault:
+            log.error("journal is not read on", reason=text, sequence=self.state.sequence)
+        self.state.fault = text
