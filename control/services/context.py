@@ -1,0 +1,173 @@
+"""What every service works with: the store, the way to the switch, and who is asking.
+
+A service that changes something opens `ctx.change()`. Row changes, audit rows and the snapshot's
+next version are one SQL transaction; once it is committed the records go to the switch, and the
+block ends when the switch has acknowledged them. A switch that is away costs nothing but that:
+the change stands, `change.is_pending` says so, and the switch gets a whole snapshot when it is back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+from sqlalchemy import insert, select, update
+
+from control.store import tables
+from control.store.engine import Store, Tx, to_json
+from switch.frames import LiveCall, Simulated, Stats
+from switch.snapshot import Key, Record
+
+Role = Literal["admin", "operator", "read-only"]
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who does it, as the audit names them."""
+
+    kind: Literal["key", "system"]
+    name: str
+    role: Role = "admin"
+    id: int | None = None
+
+
+SYSTEM = Actor(kind="system", name="system")
+
+
+class Publisher(Protocol):
+    async def publish(self, version: int, put: Sequence[Record], remove: Sequence[Key]) -> bool:
+        """Bring a committed change to the switch, and wait until it is in force there.
+
+        Calls come in order of `version`, each one above the last: whoever implements this keeps
+        that order (enter a queue or a fair lock before the first await). Raises nothing: where the
+        switch is away, refuses or does not answer in time, the answer is False, and a whole
+        snapshot of at least this version follows when it can.
+        """
+
+
+class Switch(Protocol):
+    """Questions that only the running switch can answer. Each raises `errors.SwitchAway` if it cannot."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]: ...
+
+    async def end_call(self, cdr_id: str, by: str) -> bool:
+        """Ask for BYE both ways; False where no such call is up."""
+
+    async def simulate(
+        self,
+        *,
+        dialled: str,
+        cli: str = "",
+        source_ip: str = "",
+        transport: str = "udp",
+        username: str = "",
+        at_ms: int | None = None,
+    ) -> Simulated: ...
+
+    async def stats(self) -> Stats: ...
+
+
+class Change:
+    """One transaction of changes, and what it brings to the switch."""
+
+    def __init__(self, tx: Tx, actor: Actor, now_ms: int) -> None:
+        self.tx = tx
+        self.actor = actor
+        self.now_ms = now_ms
+        self.put: list[Record] = []
+        self.remove: list[Key] = []
+        self.is_pending = False
+
+    async def audit(self, action: str, noun: str, id: object, before: object = None, after: object = None) -> None:
+        """Write who did what. `before` and `after` are what the API would show: never a secret."""
+        await self.tx.execute(
+            insert(tables.audit).values(
+                at_ms=self.now_ms,
+                actor_kind=self.actor.kind,
+                actor_id=self.actor.id,
+                actor_name=self.actor.name,
+                action=action,
+                noun=noun,
+                noun_id=str(id),
+                before=None if before is None else to_json(before),
+                after=None if after is None else to_json(after),
+            )
+        )
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Context:
+    """Handed to each service function first."""
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        actor: Actor = SYSTEM,
+        *,
+        switch: Switch,
+        data_folder: Path,
+        realm: str = "tandem",
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
+        self.store = store
+        self.publisher = publisher
+        self.actor = actor
+        self.switch = switch
+        self.data_folder = data_folder
+        self.realm = realm
+        self.now_ms = now_ms
+        self.is_pending = False
+        """Something that this context changed is not yet in force in the switch."""
+
+    def acting(self, actor: Actor) -> Context:
+        """The same, in somebody else's name: one a request."""
+        return Context(
+            self.store,
+            self.publisher,
+            actor,
+            switch=self.switch,
+            data_folder=self.data_folder,
+            realm=self.realm,
+            now_ms=self.now_ms,
+        )
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[Change]:
+        """A transaction whose records reach the switch before the block ends."""
+        version = 0
+        async with self.store.begin() as tx:
+            await lock_changes(tx)
+            change = Change(tx, self.actor, self.now_ms())
+            yield change
+            if change.put or change.remove:
+                version = await next_version(tx)
+        if version:
+            # No await stands between the commit and this call: versions arrive in their order.
+            change.is_pending = not await self.publisher.publish(version, change.put, change.remove)
+            self.is_pending = self.is_pending or change.is_pending
+
+
+async def lock_changes(tx: Tx) -> None:
+    """Let one change be checked and written at a time, on PostgreSQL too, by locking the version's row."""
+    await tx.execute(update(tables.snapshot_version).values(version=tables.snapshot_version.c.version))
+
+
+async def next_version(tx: Tx) -> int:
+    """Count the snapshot's version up by one; it only ever grows."""
+    await tx.execute(update(tables.snapshot_version).values(version=tables.snapshot_version.c.version + 1))
+    return await current_version(tx)
+
+
+async def current_version(tx: Tx) -> int:
+    """The version of what is stored: 1 in a fresh store."""
+    return int((await tx.execute(select(tables.snapshot_version.c.version))).scalar_one())

@@ -1,0 +1,67 @@
+"""What a service refuses, as exceptions that carry the facts; the API turns them into problem documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One bad field: `path` in the request's own words (`timers.pdd_ms`, `dial_strings[2]`)."""
+
+    path: str
+    reason: str
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """Something that stands in the way: `noun` and `id` lead to it in the API."""
+
+    noun: str
+    id: str
+    name: str = ""
+
+
+class ServiceError(Exception):
+    """A refusal that the caller can do something about; `str()` is a sentence for people."""
+
+
+class NotFound(ServiceError):
+    def __init__(self, noun: str, id: object) -> None:
+        super().__init__(f"There is no {noun.replace('_', ' ')} {id}.")
+
+
+class Invalid(ServiceError):
+    """The request breaks rules of the fields it names."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.path}: {error.reason}" for error in errors))
+        self.errors = tuple(errors)
+
+
+class Conflict(ServiceError):
+    """The request is well-formed, and what is stored or running does not allow it."""
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = (), references: Sequence[Reference] = ()) -> None:
+        super().__init__(detail)
+        self.errors = tuple(errors)
+        self.references = tuple(references)
+
+
+class LostRace(ServiceError):
+    """Somebody changed the row since the caller read it; `is_precondition` where `If-Match` said so."""
+
+    def __init__(self, expected: int, current: int, *, is_precondition: bool) -> None:
+        super().__init__(f"The row has changed: you read version {expected}, it is at {current} now.")
+        self.is_precondition = is_precondition
+
+
+class SwitchAway(ServiceError):
+    """The switch process cannot be reached, and the answer is known to it alone."""
+
+    def __init__(self, detail: str = "The switch cannot be reached.") -> None:
+        super().__init__(detail)
+
+
+def invalid(path: str, reason: str) -> Invalid:
+    return Invalid([FieldError(path, reason)])

@@ -1,0 +1,139 @@
+"""The store: SQLite in WAL mode by default, PostgreSQL where the URL says so; one set of queries.
+
+SQLite has one writer at a time whatever we do, so the store says it aloud: one connection writes,
+behind a lock that queues in order of arrival, and a few others read beside it from their own
+snapshot. PostgreSQL gets a plain pool for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+Tx = AsyncConnection
+"""A connection inside a transaction: what every query function takes first."""
+
+READERS_MAX: Final = 4
+"""SQLite connections that read; each is a thread."""
+BUSY_TIMEOUT_MS: Final = 10_000
+"""How long a statement waits for another process's lock (a backup, a command-line tool)."""
+CACHE_KIB: Final = 65_536
+CHECKPOINT_PAGES: Final = 4_000
+"""WAL pages between checkpoints: fewer rewrites of the index pages that every CDR touches."""
+
+DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+class Store:
+    """Transactions over one database."""
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, *, is_sqlite: bool) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._is_sqlite = is_sqlite
+        self._write_lock = asyncio.Lock()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._is_sqlite
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Tx]:
+        """One writing transaction: committed at the end of the block, rolled back by an exception."""
+        turn: AbstractAsyncContextManager[Any] = self._write_lock if self._is_sqlite else nullcontext()
+        async with turn, self._writer.begin() as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Tx]:
+        """One reading transaction: a steady view of the store that blocks no writer."""
+        async with self._reader.begin() as tx:
+            yield tx
+
+    async def migrate(self) -> None:
+        """Bring the schema to what this release needs; a store that is there already is kept."""
+        from control.store.migrate import upgrade  # Alembic costs 0.2 s to import; readers need none of it.
+
+        async with self.begin() as tx:
+            await tx.run_sync(upgrade)
+
+    async def close(self) -> None:
+        await self._reader.dispose()
+        if self._writer is not self._reader:
+            await self._writer.dispose()
+
+
+def open_store(url: str) -> Store:
+    """Open a store by its SQLAlchemy URL; nothing is connected or created yet.
+
+    `sqlite:///file` and `postgresql://…` get their asynchronous drivers by themselves.
+
+    Raises:
+        ValueError: a database that is neither of these, or SQLite in memory, which no second
+            connection could share.
+    """
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend not in DRIVERS:
+        raise ValueError(f"store.url: {backend} is not supported; use sqlite or postgresql")
+    parsed = parsed.set(drivername=DRIVERS[backend])
+    if backend != "sqlite":
+        engine = create_async_engine(parsed, json_serializer=to_json, json_deserializer=from_json, pool_pre_ping=True)
+        return Store(engine, engine, is_sqlite=False)
+    if parsed.database in (None, "", ":memory:"):
+        raise ValueError("store.url: SQLite needs a file")
+    writer = _sqlite_engine(parsed.render_as_string(hide_password=False), connections=1)
+    reader = _sqlite_engine(parsed.render_as_string(hide_password=False), connections=READERS_MAX)
+    _prepare_sqlite(writer, begin="BEGIN IMMEDIATE", is_query_only=False)
+    _prepare_sqlite(reader, begin="BEGIN", is_query_only=True)
+    return Store(writer, reader, is_sqlite=True)
+
+
+def to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def from_json(text: str | bytes) -> Any:
+    return msgspec.json.decode(text)
+
+
+def _sqlite_engine(url: str, *, connections: int) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        json_serializer=to_json,
+        json_deserializer=from_json,
+        pool_size=connections,
+        max_overflow=0,
+        # The driver must not open transactions by itself: it would open deferred ones, and a
+        # deferred transaction that turns to writing late can only fail.
+        connect_args={"isolation_level": None},
+    )
+
+
+def _prepare_sqlite(engine: AsyncEngine, *, begin: str, is_query_only: bool) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_pragmas(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        if not is_query_only:
+            # Persistent, and set by the writer alone: a reader that came first would need to write.
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # FULL: the switch drops journal segments once a commit is reported, so it must be on the disk.
+            cursor.execute("PRAGMA synchronous = FULL")
+            cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        else:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB if not is_query_only else CACHE_KIB // 8}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)

@@ -1,0 +1,18 @@
+"""Alembic's entry: runs on the connection that `control.store.migrate` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from control.store.tables import METADATA
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=METADATA,
+    # SQLite alters a table by copying it.
+    render_as_batch=True,
+    # The caller's transaction holds all steps: a schema is there whole or not at all.
+    transaction_per_migration=False,
+)
+context.run_migrations()
