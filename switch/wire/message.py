@@ -1,0 +1,480 @@
+"""Messages: bytes to header lines, and the few values that every message is read by (RFC 3261 §7).
+
+A message is split by CRLF once. Its lines stay as they came, so that a proxy forwards by joining
+them again; what most messages are never asked for is decoded when asked. The forms that nearly
+all peers send are read with a handful of bytes methods; whatever differs goes to the general
+readers (`name_addr`, `via`), which decide alone what is right.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from switch.wire.errors import ParseError as ParseError
+from switch.wire.headers import (
+    AUTHORIZATION,
+    CALL_ID,
+    CONTACT,
+    CONTENT_LENGTH,
+    CSEQ,
+    FROM,
+    HOT,
+    MAX_FORWARDS,
+    PROXY_AUTHORIZATION,
+    TO,
+    VIA,
+    slow_header_id,
+)
+from switch.wire.limits import DEFAULT_LIMITS, Limits
+from switch.wire.name_addr import NameAddr
+from switch.wire.scan import TOKEN_BYTES, end_of_quoted, is_token, split_commas, unfold
+from switch.wire.uri import URI_BYTES, check_uri
+from switch.wire.via import Via, unreadable_via
+
+KNOWN_METHODS: Final[dict[bytes, bytes]] = {
+    method: method
+    for method in (
+        b"INVITE",
+        b"ACK",
+        b"BYE",
+        b"CANCEL",
+        b"OPTIONS",
+        b"REGISTER",
+        b"PRACK",
+        b"UPDATE",
+        b"INFO",
+        b"REFER",
+        b"MESSAGE",
+        b"SUBSCRIBE",
+        b"NOTIFY",
+        b"PUBLISH",
+    )
+}
+
+_CALL_ID_BYTES: Final = bytes(range(33, 127))
+_PLAIN_URI_BYTES: Final = URI_BYTES.replace(b"[", b"").replace(b"]", b"")
+_PLAIN_DISPLAY_BYTES: Final = TOKEN_BYTES + b" "
+_NO_VIA: Final = Via(b"")
+
+
+class Message:
+    """What requests and responses share.
+
+    `lines` are the header lines without their final CRLF, a folded one whole with its CRLFs
+    inside; `ids` says for each which header it is (`headers.py`). `via` is the first Via value,
+    on line `via_index`; `via_count` counts all values. Tags are b"" where there is none.
+    """
+
+    __slots__ = (
+        "body",
+        "call_id",
+        "cseq",
+        "cseq_method",
+        "data",
+        "from_tag",
+        "ids",
+        "lines",
+        "to_tag",
+        "via",
+        "via_count",
+        "via_index",
+    )
+
+    def __init__(self, data: bytes, lines: list[bytes], body: bytes) -> None:
+        self.data: bytes = data
+        self.lines: list[bytes] = lines
+        self.ids: list[int] = []
+        self.body: bytes = body
+        self.call_id: bytes = b""
+        self.cseq: int = 0
+        self.cseq_method: bytes = b""
+        self.from_tag: bytes = b""
+        self.to_tag: bytes = b""
+        self.via: Via = _NO_VIA
+        self.via_index: int = -1
+        self.via_count: int = 0
+
+    def first(self, hid: int) -> bytes | None:
+        """The value of the first line of a header, unfolded and stripped; None where it is missing."""
+        ids = self.ids
+        if hid not in ids:
+            return None
+        return unfold(self.lines[ids.index(hid)].partition(b":")[2])
+
+    def all(self, hid: int) -> list[bytes]:
+        """Every value of a header, in order, comma lists split (RFC 3261 §7.3.1).
+
+        For headers whose grammar is a comma list; Authorization and its kin are not.
+
+        Raises:
+            ParseError: a quoted string or `<` has no end.
+        """
+        values: list[bytes] = []
+        for index, other in enumerate(self.ids):
+            if other == hid:
+                values.extend(split_commas(unfold(self.lines[index].partition(b":")[2])))
+        return values
+
+    def from_value(self) -> bytes:
+        return self.first(FROM) or b""
+
+    def to_value(self) -> bytes:
+        return self.first(TO) or b""
+
+
+class Request(Message):
+    """`max_forwards` is -1 where the header is missing."""
+
+    __slots__ = ("max_forwards", "method", "uri")
+
+    def __init__(self, data: bytes, lines: list[bytes], body: bytes, method: bytes, uri: bytes) -> None:
+        super().__init__(data, lines, body)
+        self.method: bytes = method
+        self.uri: bytes = uri
+        self.max_forwards: int = -1
+
+
+class Response(Message):
+    __slots__ = ("reason", "status")
+
+    def __init__(self, data: bytes, lines: list[bytes], body: bytes, status: int, reason: bytes) -> None:
+        super().__init__(data, lines, body)
+        self.status: int = status
+        self.reason: bytes = reason
+
+
+def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Response:
+    """Read one whole message: a datagram, or what `framing` cut from a stream.
+
+    Octets after Content-Length are cut off (RFC 3261 §18.3).
+
+    Raises:
+        ParseError: no SIP, or SIP that breaks RFC 3261 §7 and §25 where it matters to us.
+    """
+    try:
+        return _parse(data, limits)
+    except ParseError as error:
+        if error.request is None:
+            error.request = salvage(data, limits)
+        raise
+
+
+def _parse(data: bytes, limits: Limits) -> Request | Response:
+    if data[:2] == b"\r\n":
+        data = data.lstrip(b"\r\n")  # RFC 3261 §7.5
+    head, blank_line, body = data.partition(b"\r\n\r\n")
+    if not blank_line:
+        raise ParseError("header section without end")
+    head_bytes = len(head)
+    if head_bytes > limits.header_bytes_max:
+        raise ParseError("header section too large", 513)
+    lines = head.split(b"\r\n")
+    breaks = len(lines) - 1
+    if breaks > limits.header_lines_max:
+        raise ParseError("too many header lines", 513)
+    if head_bytes > limits.line_bytes_max and max(map(len, lines)) > limits.line_bytes_max:
+        raise ParseError("line too long", 513)
+    # A lone CR or LF ends a line for some readers and not for others: no header may hide behind one.
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks:
+        raise ParseError("CR or LF alone")
+    start = lines.pop(0)
+    message: Request | Response
+    if start[:4] == b"SIP/":
+        message = _start_response(data, lines, body, start)
+    else:
+        message = _start_request(data, lines, body, start)
+    _read_headers(message, limits)
+    return message
+
+
+def _start_request(data: bytes, lines: list[bytes], body: bytes, start: bytes) -> Request:
+    words = start.split(b" ")
+    if len(words) != 3:
+        raise ParseError("bad request line")
+    method, uri, version = words
+    if method not in KNOWN_METHODS and not is_token(method):
+        raise ParseError("bad method")
+    if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
+        raise _bad_version(version)
+    if uri[:4] != b"sip:" or uri.translate(None, _PLAIN_URI_BYTES):
+        check_uri(uri)
+    if b"?" in uri and uri[:3].lower() == b"sip" and b"?" in uri.rpartition(b"@")[2]:
+        raise ParseError("headers in the Request-URI")  # RFC 3261 §19.1.1, table 1
+    return Request(data, lines, body, method, uri)
+
+
+def _bad_version(version: bytes) -> ParseError:
+    name, slash, number = version.partition(b"/")
+    if slash and name.upper() == b"SIP" and number.replace(b".", b"", 1).isdigit():
+        return ParseError("SIP version not supported", 505)
+    return ParseError("bad request line")
+
+
+def _start_response(data: bytes, lines: list[bytes], body: bytes, start: bytes) -> Response:
+    # The blank before an empty reason phrase is often left out.
+    if start[:8] != b"SIP/2.0 " or not start[8:11].isdigit() or start[11:12] not in (b" ", b""):
+        raise ParseError("bad status line")
+    status = int(start[8:11])
+    if status < 100 or status > 699:
+        raise ParseError("bad status code")
+    return Response(data, lines, body, status, start[12:])
+
+
+def _read_headers(message: Request | Response, limits: Limits) -> None:
+    """Fill in ids and values.
+
+    Raises:
+        ParseError: as `parse_message`.
+    """
+    lines = message.lines
+    ids = message.ids
+    is_folded = False
+    for line in lines:
+        if line[:1] == b" " or line[:1] == b"\t":
+            lines = _fold(lines, limits)
+            message.lines = lines
+            is_folded = True
+            break
+    is_request = isinstance(message, Request)
+    content_length = -1
+    top_via = b""
+    seen = 0
+    for line in lines:
+        colon = line.find(b":") + 1
+        hid = HOT.get(line[:colon], -1)
+        if hid < 0:
+            if colon == 0:
+                raise ParseError("header line without colon")
+            hid = slow_header_id(line[: colon - 1])
+        ids.append(hid)
+        if hid > AUTHORIZATION:
+            continue
+        value = unfold(line[colon:]) if is_folded else line[colon:].strip(b" \t")
+        if hid == VIA:
+            if b"," in value:
+                values = split_commas(value)
+                if not values:
+                    raise ParseError("empty Via")
+                message.via_count += len(values)
+                value = values[0]
+            else:
+                message.via_count += 1
+            if message.via_index < 0:
+                message.via_index = len(ids) - 1
+                top_via = value
+            continue
+        if hid == CONTACT:
+            if is_request:
+                _check_contact(value)
+            continue
+        if hid in (PROXY_AUTHORIZATION, AUTHORIZATION):
+            _check_quotes(value)
+            continue
+        if hid == FROM:
+            message.from_tag = _tag(value)
+        elif hid == TO:
+            message.to_tag = _tag(value)
+        elif hid == CALL_ID:
+            if not value or value.translate(None, _CALL_ID_BYTES):
+                raise ParseError("bad Call-ID")
+            message.call_id = value
+        elif hid == CSEQ:
+            _read_cseq(message, value)
+        elif hid == MAX_FORWARDS:
+            if isinstance(message, Request):
+                message.max_forwards = _max_forwards(value)
+        elif hid == CONTENT_LENGTH:
+            content_length = read_content_length(value)
+        else:  # Route and Record-Route: read when asked
+            continue
+        bit = 1 << hid
+        if seen & bit:
+            raise ParseError("header comes twice")
+        seen |= bit
+    if seen & _MANDATORY != _MANDATORY or message.via_count == 0:
+        raise ParseError("mandatory header missing")
+    if message.via_count > limits.vias_max:
+        raise ParseError("too many Vias", 513)
+    message.via = Via.parse(top_via)
+    if isinstance(message, Request) and message.cseq_method != message.method:
+        raise ParseError("CSeq names another method")
+    if content_length >= 0:
+        size = len(message.body)
+        if size > content_length:
+            message.body = message.body[:content_length]
+        elif size < content_length:
+            raise ParseError("body shorter than Content-Length")
+    if len(message.body) > limits.body_bytes_max:
+        raise ParseError("body too large", 413)
+
+
+_MANDATORY: Final = 1 << FROM | 1 << TO | 1 << CALL_ID | 1 << CSEQ
+
+
+def _fold(lines: list[bytes], limits: Limits) -> list[bytes]:
+    """Join lines that begin with a blank to the one before, CRLF and all (RFC 3261 §7.3.1)."""
+    groups: list[list[bytes]] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t"):
+            if not groups:
+                raise ParseError("fold before the first header")
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    folded = [group[0] if len(group) == 1 else b"\r\n".join(group) for group in groups]
+    if max(map(len, folded)) > limits.line_bytes_max:
+        raise ParseError("line too long", 513)
+    return folded
+
+
+def read_content_length(value: bytes) -> int:
+    """Digits alone, at most nine of them: longer ones overflow somebody's counter (RFC 3261 §20.14).
+
+    Raises:
+        ParseError: anything else.
+    """
+    if not value.isdigit() or len(value) > 9:
+        raise ParseError("bad Content-Length")
+    return int(value)
+
+
+def _max_forwards(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 9:
+        raise ParseError("bad Max-Forwards")
+    number = int(value)
+    if number > 255:
+        raise ParseError("bad Max-Forwards")
+    return number
+
+
+def _read_cseq(message: Message, value: bytes) -> None:
+    number, _, method = value.partition(b" ")
+    if not number.isdigit() or len(number) > 10 or method not in KNOWN_METHODS:
+        words = value.replace(b"\t", b" ").split()
+        if len(words) != 2 or not words[0].isdigit() or len(words[0]) > 20 or not is_token(words[1]):
+            raise ParseError("bad CSeq")
+        number, method = words
+    message.cseq = int(number)
+    message.cseq_method = method
+    if message.cseq > 0xFFFF_FFFF:  # RFC 3261 §8.1.1.5: 32 bits
+        raise ParseError("CSeq too large")
+
+
+def _tag(value: bytes) -> bytes:
+    """The tag of a From or To value, b"" for none.
+
+    Raises:
+        ParseError: the value breaks the grammar.
+    """
+    tag = plain_tag(value)
+    return NameAddr.parse(value).tag if tag is None else tag
+
+
+def plain_tag(value: bytes) -> bytes | None:
+    """The tag of `[display] <sip:…>[;tag=…]`; None where the general reader must look.
+
+    Whatever this accepts, `NameAddr.parse` reads the same way.
+    """
+    display, _left, rest = value.partition(b"<")
+    uri, right, tail = rest.partition(b">")
+    if not right or uri[:4] != b"sip:" or len(uri) < 5 or uri.translate(None, _PLAIN_URI_BYTES):
+        return None
+    if display and display.translate(None, _PLAIN_DISPLAY_BYTES):
+        name = display.rstrip(b" ")
+        if name[:1] != b'"' or name[-1:] != b'"' or len(name) < 2 or name.count(b'"') != 2 or b"\\" in name:
+            return None
+    if not tail:
+        return b""
+    if tail[:5] != b";tag=":
+        return None
+    tag = tail[5:]
+    if not tag or tag.translate(None, TOKEN_BYTES):
+        return None
+    return tag
+
+
+def _check_contact(value: bytes) -> None:
+    if value[:1] == b"<" and b'"' not in value and b"[" not in value and value.find(b">") == len(value) - 1:
+        return
+    if value == b"*":
+        return
+    for piece in split_commas(value):
+        NameAddr.parse(piece)
+
+
+def _check_quotes(value: bytes) -> None:
+    at = value.find(b'"')
+    while at >= 0:
+        at = value.find(b'"', end_of_quoted(value, at))
+
+
+def salvage(data: bytes, limits: Limits) -> Request | None:
+    """What a reply to a broken request can be made from; None where there shall be no reply.
+
+    Holds only the lines that a reply mirrors, as raw as they came. An ACK is never answered
+    (RFC 3261 §17), nor is a request cut off before it named its dialog.
+    """
+    head, blank_line, _ = data[: limits.header_bytes_max].lstrip(b"\r\n").partition(b"\r\n\r\n")
+    pieces = head.split(b"\r\n", limits.header_lines_max + 1)
+    if not blank_line or len(pieces) > limits.header_lines_max + 1:
+        pieces.pop()
+    words = pieces[0].split() if pieces else []
+    if len(words) < 2 or words[0] == b"ACK" or not is_token(words[0]) or words[-1][:4].upper() != b"SIP/":
+        return None
+    method = words[0] if words[0] not in KNOWN_METHODS else KNOWN_METHODS[words[0]]
+    request = Request(data, [], b"", method, words[1])
+    _salvage_lines(request, pieces[1:], limits)
+    if request.via_index < 0 or not (blank_line or _has_mandatory(request)):
+        return None
+    return request
+
+
+def _has_mandatory(request: Request) -> bool:
+    ids = request.ids
+    return FROM in ids and TO in ids and CALL_ID in ids and CSEQ in ids
+
+
+def _salvage_lines(request: Request, pieces: list[bytes], limits: Limits) -> None:
+    groups: list[bytearray] = []
+    for piece in pieces:
+        if piece[:1] in (b" ", b"\t") and groups:
+            groups[-1] += b"\r\n"
+            groups[-1] += piece
+        else:
+            groups.append(bytearray(piece))
+    for group in groups:
+        line = bytes(group)
+        name, colon, rest = line.partition(b":")
+        try:
+            hid = slow_header_id(name)
+        except ParseError:
+            continue
+        breaks = line.count(b"\r\n")
+        is_broken = line.count(b"\n") != breaks or line.count(b"\r") != breaks
+        if not colon or hid > CSEQ or is_broken or len(line) > limits.line_bytes_max:
+            continue
+        if hid != VIA and hid in request.ids:
+            continue
+        request.lines.append(line)
+        request.ids.append(hid)
+        _salvage_value(request, hid, unfold(rest))
+
+
+def _salvage_value(request: Request, hid: int, value: bytes) -> None:
+    try:
+        if hid == VIA:
+            request.via_count += 1
+            if request.via_index < 0:
+                request.via_index = len(request.ids) - 1
+                request.via = unreadable_via(value)
+                request.via = Via.parse(split_commas(value)[0])
+        elif hid == FROM:
+            request.from_tag = NameAddr.parse(value).tag
+        elif hid == TO:
+            request.to_tag = NameAddr.parse(value).tag
+        elif hid == CALL_ID:
+            request.call_id = value
+        elif hid == CSEQ:
+            _read_cseq(request, value)
+    except (ParseError, IndexError):
+        return

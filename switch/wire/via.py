@@ -1,0 +1,187 @@
+"""One Via value (RFC 3261 §20.42, §18.2.1; RFC 3581)."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final
+
+from switch.wire.errors import ParseError
+from switch.wire.scan import check_param_value, is_token, split_outside
+from switch.wire.uri import split_host_port
+
+# What nearly all peers write before the blank; other spellings go the long way.
+_PROTOCOLS: Final[dict[bytes, bytes]] = {
+    b"SIP/2.0/UDP": b"UDP",
+    b"SIP/2.0/TCP": b"TCP",
+    b"SIP/2.0/TLS": b"TLS",
+    b"SIP/2.0/SCTP": b"SCTP",
+    b"SIP/2.0/WS": b"WS",
+    b"SIP/2.0/WSS": b"WSS",
+}
+
+_HOST_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+_BRANCH_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
+
+
+class Via:
+    """Who sent a message, and where responses go.
+
+    `transport` is in upper case; `host` as it stood, an IPv6 address with its brackets; `port`
+    0 where none is given; `received` without brackets, b"" where it is not there; `rport` 0
+    where it has no value; `raw` the whole value, unfolded.
+    """
+
+    __slots__ = ("branch", "has_rport", "host", "maddr", "port", "raw", "received", "rport", "transport")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw: bytes = raw
+        self.transport: bytes = b""
+        self.host: bytes = b""
+        self.port: int = 0
+        self.branch: bytes = b""
+        self.has_rport: bool = False
+        self.received: bytes = b""
+        self.rport: int = 0
+        self.maddr: bytes = b""
+
+    @staticmethod
+    def parse(value: bytes) -> Via:
+        """Read one value, unfolded and without a comma outside quotes.
+
+        Raises:
+            ParseError: RFC 3261 §25.1 forbids it.
+        """
+        via = Via(value)
+        if not _parse_plain(via, value):
+            _parse_general(via, value)
+        return via
+
+    def with_source(self, ip: str, port: int) -> bytes:
+        """The value as the receiver of the request passes it on and answers it.
+
+        `received` is added where the sent-by host is not `ip`, or where `rport` asks for both
+        (RFC 3581 §4); `received` and values of `rport` that the peer wrote itself go away, since
+        only the packet says where it came from.
+        """
+        address = ip.encode("ascii")
+        if not self.host:  # what could not be read is not edited
+            return self.raw
+        if self.has_rport or self.received:
+            pieces = self.raw.split(b";") if b'"' not in self.raw else split_outside(self.raw, 59, False)
+            kept = [pieces[0]]
+            for piece in pieces[1:]:
+                name = piece.partition(b"=")[0].strip(b" \t").lower()
+                if name != b"rport" and name != b"received":
+                    kept.append(piece)
+            value = b";".join(kept)
+        else:
+            value = self.raw
+        if self.has_rport:
+            return b"%b;received=%b;rport=%d" % (value, address, port)
+        if self.host != address and not _same_address(self.host, ip):
+            return b"%b;received=%b" % (value, address)
+        return value
+
+
+def unreadable_via(raw: bytes) -> Via:
+    """A stand-in for a value that breaks the grammar, so that its 400 can be sent to the packet's source."""
+    via = Via(raw)
+    via.has_rport = True
+    return via
+
+
+def _same_address(host: bytes, ip: str) -> bool:
+    if host[:1] != b"[":
+        return False
+    try:
+        return IPv6Address(host[1:-1].decode("ascii")) == IPv6Address(ip)
+    except (AddressValueError, UnicodeDecodeError):
+        return False
+
+
+def _parse_plain(via: Via, value: bytes) -> bool:
+    """Read the form nearly all peers send; False leaves the value to the general reader."""
+    protocol, _, rest = value.partition(b" ")
+    transport = _PROTOCOLS.get(protocol)
+    if transport is None or b'"' in rest:
+        return False
+    pieces = rest.split(b";")
+    host, colon, port = pieces[0].partition(b":")
+    if not host or host.translate(None, _HOST_BYTES):
+        return False
+    port_number = 0
+    if colon:
+        if (not port.isdigit() or len(port) > 4) and (len(port) != 5 or not port.isdigit() or port > b"65535"):
+            return False
+        port_number = int(port)
+    branch = b""
+    has_rport = False
+    for index in range(1, len(pieces)):
+        piece = pieces[index]
+        if piece[:7] == b"branch=":
+            if branch:
+                return False
+            branch = piece[7:]
+            if not branch or branch.translate(None, _BRANCH_BYTES):
+                return False
+        elif piece == b"rport":
+            has_rport = True
+        elif piece != b"alias":
+            return False
+    via.transport = transport
+    via.host = host
+    via.port = port_number
+    via.branch = branch
+    via.has_rport = has_rport
+    return True
+
+
+def _parse_general(via: Via, value: bytes) -> None:
+    pieces = split_outside(value, 59, False)
+    name, slash, rest = pieces[0].partition(b"/")
+    version, slash_2, rest = rest.partition(b"/")
+    if not slash or not slash_2 or name.strip(b" \t").upper() != b"SIP" or version.strip(b" \t") != b"2.0":
+        raise ParseError("bad protocol in Via")
+    words = rest.replace(b"\t", b" ").strip(b" ").split(b" ", 1)
+    if len(words) != 2 or not is_token(words[0]):
+        raise ParseError("bad sent-by in Via")
+    via.transport = words[0].upper()
+    sent_by = words[1].strip(b" ")
+    if sent_by[:1] == b"[":
+        # LWS round the colon is legal in a Via (COLON in RFC 3261 §25.1), unlike in URIs.
+        host, bracket, port = sent_by.partition(b"]")
+        via.host, via.port = split_host_port(host + bracket + port.strip(b" "))
+    else:
+        via.host, via.port = split_host_port(sent_by)
+    seen: set[bytes] = set()
+    for index in range(1, len(pieces)):
+        if pieces[index]:
+            _read_param(via, pieces[index], seen)
+
+
+def _read_param(via: Via, piece: bytes, seen: set[bytes]) -> None:
+    name, equals, value = piece.partition(b"=")
+    name = name.rstrip(b" \t").lower()
+    value = value.lstrip(b" \t")
+    if not is_token(name):
+        raise ParseError("bad parameter in Via")
+    if name in seen:
+        raise ParseError("parameter comes twice in Via")
+    seen.add(name)
+    if equals:
+        check_param_value(value)
+    if name == b"branch":
+        if not is_token(value):
+            raise ParseError("bad branch in Via")
+        via.branch = value
+    elif name == b"rport":
+        via.has_rport = True
+        if value:
+            if not value.isdigit() or len(value) > 5 or int(value) > 65_535:
+                raise ParseError("bad rport in Via")
+            via.rport = int(value)
+    elif name == b"received":
+        # RFC 5118 §4.5: with brackets or without, both are in use.
+        via.received = value[1:-1] if value[:1] == b"[" and value[-1:] == b"]" else value
+    elif name == b"maddr":
+        via.maddr = value
