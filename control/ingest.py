@@ -60,6 +60,9 @@ class Ingest:
                 self._note_fault(error)
                 await asyncio.sleep(FAULT_DELAY_S)
                 continue
+            if self.state.fault:
+                log.info("journal is read again", sequence=self.state.sequence)
+                self.state.fault = ""
             if count < BATCH_RECORDS_MAX:
                 await asyncio.sleep(BATCH_S)
 
@@ -103,9 +106,6 @@ class Ingest:
         state.sequence = sequence
         state.records += len(records)
         state.batches += 1
-        if state.fault:
-            log.info("journal is read again", sequence=sequence)
-            state.fault = ""
         self._link.journal_ingested(sequence)
 
     def _note_fault(self, error: Exception) -> None:

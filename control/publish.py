@@ -80,9 +80,7 @@ class SwitchPublisher:
                 stored = await current_version(tx)
             # A process that has just started does not know what its predecessor left unsent, nor
             # whether the store is a restored older one: its first word is the whole of it.
-            if not self._has_sent_whole and hello.snapshot_version >= stored:
-                await self._raise_version(hello.snapshot_version + 1)
-            elif hello.snapshot_version > stored:
+            if (not self._has_sent_whole and hello.snapshot_version >= stored) or hello.snapshot_version > stored:
                 await self._raise_version(hello.snapshot_version + 1)
             elif self._has_sent_whole and hello.snapshot_version == stored:
                 self._in_force = stored
