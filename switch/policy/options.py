@@ -1,0 +1,117 @@
+"""Vendor cards tied to a sell card: which of them can take a call, and what each would earn.
+
+Every card that is looked at leaves a `Candidate`: taken into the options, or skipped with why.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rating.quotes import Quote
+from switch.policy.callers import LoadedRoute
+from switch.policy.cards import LoadedCard
+from switch.policy.tables import Tables
+from switch.policy.verdicts import Option
+from switch.records import Candidate
+
+NOT_REACHED: Final = "not_reached"
+
+
+class Offer:
+    """A call that has a sell price, and what vendors say to it.
+
+    Args:
+        limit_s: longest call, where the route sets no shorter one.
+    """
+
+    def __init__(
+        self,
+        route: LoadedRoute,
+        sell_card: LoadedCard,
+        sell: Quote,
+        number: str,
+        now_ms: int,
+        limit_s: int,
+    ) -> None:
+        self.route: LoadedRoute = route
+        self.sell_card: LoadedCard = sell_card
+        self.sell: Quote = sell
+        self.number: str = number
+        self.now_ms: int = now_ms
+        route_limit_s = route.record.max_duration_s
+        self.max_s: int = limit_s if route_limit_s is None else min(limit_s, route_limit_s)
+        self.options: list[Option] = []
+        self.skipped: list[Candidate] = []
+        self.is_margin_short: bool = False
+        """Some vendor was skipped for its margin alone."""
+
+    def skip(
+        self, card_id: int, provider_id: int, outcome: str, rate_nanos: int, margin_nanos: int, detail: str
+    ) -> None:
+        self.skipped.append(Candidate(card_id, provider_id, outcome, rate_nanos, margin_nanos, detail))
+
+    def explain(self) -> list[Candidate]:
+        """Options in their order as not reached yet, then those that were skipped."""
+        taken = [
+            Candidate(option.card.id, option.provider.id, NOT_REACHED, option.rate_nanos, option.margin_nanos)
+            for option in self.options
+        ]
+        return taken + self.skipped if self.skipped else taken
+
+
+def weigh(tables: Tables, offer: Offer) -> None:
+    """Fill an offer's options and skipped candidates, in the order of the sell card's list."""
+    for card_id in offer.sell_card.record.vendor_card_ids:
+        card = tables.cards.get(card_id)
+        if card is None:
+            offer.skip(card_id, 0, "disabled", 0, 0, "no such card")
+        else:
+            _weigh_card(tables, offer, card)
+
+
+def _weigh_card(tables: Tables, offer: Offer, card: LoadedCard) -> None:
+    record = card.record
+    route = offer.route
+    provider = card.provider
+    if provider is None or not provider.enabled or not record.enabled or record.direction != "buy":
+        offer.skip(card.id, record.provider_id or 0, "disabled", 0, 0, "")
+        return
+    if route.locked and card.id not in route.locked:
+        offer.skip(card.id, provider.id, "locked_out", 0, 0, "")
+        return
+    if card.id in route.excluded:
+        offer.skip(card.id, provider.id, "excluded", 0, 0, "")
+        return
+    if record.currency != offer.sell_card.record.currency:
+        offer.skip(card.id, provider.id, "currency", 0, 0, f"{record.currency}, sold in another")
+        return
+    revision = card.revision_at(offer.now_ms)
+    row = None if revision is None or revision.deck is None else revision.deck.lookup(offer.number, offer.now_ms)
+    if row is None or revision is None:
+        offer.skip(card.id, provider.id, "no_rate", 0, 0, card.error)
+        return
+    quote = Quote(row, card.tariff, 0, card.id, revision.revision_id, offer.now_ms)
+    rate_nanos = quote.rate_nanos
+    margin_nanos = offer.sell.rate_nanos - rate_nanos
+    limits = route.record
+    if row.is_blocked:
+        offer.skip(card.id, provider.id, "blocked", rate_nanos, margin_nanos, f"prefix {row.prefix}")
+        return
+    if limits.vendor_capped_rate_nanos is not None and rate_nanos > limits.vendor_capped_rate_nanos:
+        offer.skip(card.id, provider.id, "capped", rate_nanos, margin_nanos, "")
+        return
+    if limits.block_connect_fee and row.connect_fee_nanos > 0:
+        offer.skip(card.id, provider.id, "connect_fee", rate_nanos, margin_nanos, "")
+        return
+    mode = limits.profit_mode
+    if mode != "off":
+        at_s = 60
+        if mode == "worst_case":
+            margin_nanos, at_s = tables.margins.worst(offer.sell, quote, offer.max_s)
+        # `expected` wants the route's own call lengths, which nobody counts yet: it refuses what
+        # `rate` would.
+        if margin_nanos < 0:
+            offer.is_margin_short = True
+            offer.skip(card.id, provider.id, "margin", rate_nanos, margin_nanos, f"at {at_s} s")
+            return
+    offer.options.append(Option(card, provider, quote, rate_nanos, margin_nanos))

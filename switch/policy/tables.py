@@ -1,0 +1,348 @@
+"""The snapshot's records by id, and the indexes that a call is decided by.
+
+`load` takes a whole snapshot, `apply` a delta of it. Both build what can go wrong first and store
+it after, so that calls see the state before or the state after and nothing between. A record that
+cannot be used (a bad expression, a host that is no address) is left out of the indexes and named
+in `problems`; it never keeps the others from loading.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rating.numbers import DialPattern, PatternError, compile_dial_pattern
+from switch.policy.blocks import Blocks, parse_block
+from switch.policy.callers import Account, Caller, LoadedRoute, route_precedence
+from switch.policy.cards import LoadedCard, load_card
+from switch.policy.dial_strings import DialString, DialStrings, compile_dial_string
+from switch.policy.margins import Margins
+from switch.policy.sources import Sources
+from switch.snapshot import (
+    Client,
+    Customer,
+    Delta,
+    Endpoint,
+    Gateway,
+    IngressRoute,
+    Provider,
+    RateCard,
+    Record,
+    SipUser,
+    Snapshot,
+)
+
+
+class StaleDelta(ValueError):
+    """A delta that does not follow on the version held: the sender has to put a snapshot."""
+
+
+class Tables:
+    """All configuration that a call needs.
+
+    Args:
+        deck_folder: what relative deck paths start from; None: the working folder.
+    """
+
+    def __init__(self, deck_folder: Path | None) -> None:
+        self.version: int = 0
+        """Of the snapshot with its deltas; 0: none yet."""
+        self.customers: dict[int, Customer] = {}
+        self.clients: dict[int, Client] = {}
+        self.endpoints: dict[int, Endpoint] = {}
+        self.users: dict[int, SipUser] = {}
+        self.routes: dict[int, IngressRoute] = {}
+        self.providers: dict[int, Provider] = {}
+        self.gateways: dict[int, Gateway] = {}
+        self.cards: dict[int, LoadedCard] = {}
+
+        self.sources: Sources = Sources()
+        self.users_by_name: dict[tuple[str, str], SipUser] = {}
+        """By user name and realm."""
+        self.endpoint_callers: dict[int, Caller] = {}
+        self.user_callers: dict[int, Caller] = {}
+        self.routes_by_customer: dict[int, list[LoadedRoute]] = {}
+        """Enabled ones, in the order in which they are tried."""
+        self.gateways_by_provider: dict[int, list[Gateway]] = {}
+        """By id, disabled ones too."""
+        self.margins: Margins = Margins()
+        self.problems: dict[tuple[str, int], str] = {}
+        """What is wrong with a record, by its tag and id, in words."""
+
+        self._deck_folder: Path | None = deck_folder
+        self._accounts: dict[int, Account] = {}
+        self._customers_by_client: dict[int, set[int]] = {}
+        self._cards_by_provider: dict[int, set[int]] = {}
+        self._patterns: dict[str, DialPattern] = {}
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Take a whole snapshot in place of everything held. Decks that stay are not opened again."""
+        fresh = Tables(self._deck_folder)
+        fresh.cards = self.cards
+        prepared = [fresh._prepare(record) for record in snapshot.records]
+        fresh.cards = {}
+        for each in prepared:
+            fresh._store(each)
+        self.version = snapshot.version
+        self.customers = fresh.customers
+        self.clients = fresh.clients
+        self.endpoints = fresh.endpoints
+        self.users = fresh.users
+        self.routes = fresh.routes
+        self.providers = fresh.providers
+        self.gateways = fresh.gateways
+        self.cards = fresh.cards
+        self.sources = fresh.sources
+        self.users_by_name = fresh.users_by_name
+        self.endpoint_callers = fresh.endpoint_callers
+        self.user_callers = fresh.user_callers
+        self.routes_by_customer = fresh.routes_by_customer
+        self.gateways_by_provider = fresh.gateways_by_provider
+        self.margins = fresh.margins
+        self.problems = fresh.problems
+        self._accounts = fresh._accounts
+        self._customers_by_client = fresh._customers_by_client
+        self._cards_by_provider = fresh._cards_by_provider
+        self._patterns = fresh._patterns
+
+    def apply(self, delta: Delta) -> None:
+        """Take one delta: removals first, then what is put, in any order.
+
+        Raises:
+            StaleDelta: it is not the one after `version`; nothing has changed then.
+        """
+        if delta.version != self.version + 1:
+            raise StaleDelta(f"delta {delta.version} does not follow version {self.version}")
+        prepared = [self._prepare(record) for record in delta.put]
+        # Everything old leaves the indexes before anything new enters them: two users may swap
+        # their names within one delta.
+        for key in delta.remove:
+            self._forget(key.kind, key.id)
+        for each in prepared:
+            self._unlink(each.record)
+        for each in prepared:
+            self._store(each)
+        self.version = delta.version
+
+    def find_user(self, username: str) -> SipUser | None:
+        """A user by `name` or `name@realm`; a name alone must be in one realm only."""
+        name, at, realm = username.rpartition("@")
+        if at and (name, realm) in self.users_by_name:
+            return self.users_by_name[name, realm]
+        found = [user for (known, _), user in self.users_by_name.items() if known == username]
+        return found[0] if len(found) == 1 else None
+
+    # What can go wrong: nothing that calls see is touched here.
+
+    def _prepare(self, record: Record) -> _Prepared:
+        prepared = _Prepared(record)
+        try:
+            if isinstance(record, Endpoint):
+                prepared.pattern = self._compile_pattern(record.dial_pattern)
+                if record.direction == "egress":
+                    parse_block(record.host)
+            elif isinstance(record, SipUser):
+                prepared.pattern = self._compile_pattern(record.dial_pattern)
+                prepared.allowed = Blocks(record.ip_allow_list) if record.ip_allow_list else None
+            elif isinstance(record, IngressRoute):
+                prepared.dial = _compile_lines(record.dial_strings, prepared)
+            elif isinstance(record, RateCard):
+                prepared.card = load_card(record, self._deck_folder, self.cards.get(record.id))
+                prepared.problem = prepared.card.error
+        except (ValueError, KeyError) as error:
+            # Patterns, hosts, roundings, and (KeyError) time zones. The record is kept, to be shown.
+            prepared.problem = str(error.args[0]) if error.args else str(error)
+            prepared.is_usable = False
+        return prepared
+
+    def _compile_pattern(self, text: str) -> DialPattern | None:
+        if not text:
+            return None
+        pattern = self._patterns.get(text)
+        if pattern is None:
+            # A hundred thousand endpoints share a handful of patterns.
+            pattern = self._patterns[text] = compile_dial_pattern(text)
+        return pattern
+
+    # What cannot: dictionaries change hands.
+
+    def _store(self, prepared: _Prepared) -> None:
+        record = prepared.record
+        if isinstance(record, Customer):
+            self.customers[record.id] = record
+            account = self._account(record.id)
+            account.set_customer(record)
+            account.client = None if record.client_id is None else self.clients.get(record.client_id)
+            if record.client_id is not None:
+                self._customers_by_client.setdefault(record.client_id, set()).add(record.id)
+            self._note("customer", record.id, prepared.problem)
+        elif isinstance(record, Client):
+            self.clients[record.id] = record
+            for customer_id in self._customers_by_client.get(record.id, ()):
+                self._account(customer_id).client = record
+            self._note("client", record.id, prepared.problem)
+        elif isinstance(record, Endpoint):
+            self.endpoints[record.id] = record
+            caller = Caller(record, None, self._account(record.customer_id), prepared.pattern, None)
+            self.endpoint_callers[record.id] = caller
+            if prepared.is_usable and record.enabled and record.direction == "egress":
+                self.sources.add(caller, record.host)
+            self._note("endpoint", record.id, prepared.problem)
+        elif isinstance(record, SipUser):
+            self._store_user(record, prepared)
+        elif isinstance(record, IngressRoute):
+            self.routes[record.id] = record
+            dial = prepared.dial
+            if dial is not None and record.enabled:
+                routes = [*self.routes_by_customer.get(record.customer_id, ()), LoadedRoute(record, dial)]
+                routes.sort(key=route_precedence)
+                self.routes_by_customer[record.customer_id] = routes
+            self._note("ingress_route", record.id, prepared.problem)
+        elif isinstance(record, Provider):
+            self.providers[record.id] = record
+            for card_id in self._cards_by_provider.get(record.id, ()):
+                self.cards[card_id].provider = record
+            self._note("provider", record.id, prepared.problem)
+        elif isinstance(record, Gateway):
+            self.gateways[record.id] = record
+            gateways = [*self.gateways_by_provider.get(record.provider_id, ()), record]
+            gateways.sort(key=_gateway_id)
+            self.gateways_by_provider[record.provider_id] = gateways
+            self._note("gateway", record.id, prepared.problem)
+        else:
+            card = prepared.card
+            if card is not None:
+                self._store_card(card)
+            self._note("rate_card", record.id, prepared.problem)
+
+    def _store_card(self, card: LoadedCard) -> None:
+        self.cards[card.id] = card
+        self.margins.clear()
+        provider_id = card.record.provider_id
+        if provider_id is not None:
+            self._cards_by_provider.setdefault(provider_id, set()).add(card.id)
+            card.provider = self.providers.get(provider_id)
+
+    def _store_user(self, record: SipUser, prepared: _Prepared) -> None:
+        self.users[record.id] = record
+        problem = prepared.problem
+        name = (record.username, record.realm)
+        known = self.users_by_name.get(name)
+        if known is not None and known.id != record.id:
+            problem = f"user {known.id} has the same name and realm"
+        elif prepared.is_usable:
+            self.users_by_name[name] = record
+            self.user_callers[record.id] = Caller(
+                None, record, self._account(record.customer_id), prepared.pattern, prepared.allowed
+            )
+        self._note("sip_user", record.id, problem)
+
+    def _unlink(self, record: Record) -> None:
+        """Take what is held under a record's tag and id out of the indexes."""
+        if isinstance(record, Customer):
+            self._forget("customer", record.id)
+        elif isinstance(record, Client):
+            pass  # It is only ever replaced: customers keep pointing at its id.
+        elif isinstance(record, Endpoint):
+            self._forget("endpoint", record.id)
+        elif isinstance(record, SipUser):
+            self._forget("sip_user", record.id)
+        elif isinstance(record, IngressRoute):
+            self._forget("ingress_route", record.id)
+        elif isinstance(record, Provider):
+            pass
+        elif isinstance(record, Gateway):
+            self._forget("gateway", record.id)
+        else:
+            self._forget("rate_card", record.id)
+
+    def _forget(self, kind: str, record_id: int) -> None:
+        """Drop a record from its dictionary and all indexes; an unknown one changes nothing."""
+        self.problems.pop((kind, record_id), None)
+        if kind == "customer":
+            customer = self.customers.pop(record_id, None)
+            if customer is not None:
+                self._account(record_id).set_customer(None)
+                if customer.client_id is not None:
+                    _drop_from(self._customers_by_client, customer.client_id, record_id)
+        elif kind == "client":
+            if self.clients.pop(record_id, None) is not None:
+                for customer_id in self._customers_by_client.get(record_id, ()):
+                    self._account(customer_id).client = None
+        elif kind == "endpoint":
+            endpoint = self.endpoints.pop(record_id, None)
+            if endpoint is not None:
+                self.sources.discard(self.endpoint_callers.pop(record_id), endpoint.host)
+        elif kind == "sip_user":
+            user = self.users.pop(record_id, None)
+            if user is not None and self.user_callers.pop(record_id, None) is not None:
+                del self.users_by_name[user.username, user.realm]
+        elif kind == "ingress_route":
+            route = self.routes.pop(record_id, None)
+            if route is not None:
+                kept = [r for r in self.routes_by_customer.get(route.customer_id, ()) if r.record.id != record_id]
+                self.routes_by_customer[route.customer_id] = kept
+        elif kind == "provider":
+            if self.providers.pop(record_id, None) is not None:
+                for card_id in self._cards_by_provider.get(record_id, ()):
+                    self.cards[card_id].provider = None
+        elif kind == "gateway":
+            gateway = self.gateways.pop(record_id, None)
+            if gateway is not None:
+                others = [g for g in self.gateways_by_provider[gateway.provider_id] if g.id != record_id]
+                self.gateways_by_provider[gateway.provider_id] = others
+        elif kind == "rate_card":
+            card = self.cards.pop(record_id, None)
+            if card is not None and card.record.provider_id is not None:
+                _drop_from(self._cards_by_provider, card.record.provider_id, record_id)
+
+    def _account(self, customer_id: int) -> Account:
+        account = self._accounts.get(customer_id)
+        if account is None:
+            account = self._accounts[customer_id] = Account(customer_id)
+        return account
+
+    def _note(self, kind: str, record_id: int, problem: str) -> None:
+        if problem:
+            self.problems[kind, record_id] = problem
+        else:
+            self.problems.pop((kind, record_id), None)
+
+
+class _Prepared:
+    """A record with what was compiled for it."""
+
+    def __init__(self, record: Record) -> None:
+        self.record: Record = record
+        self.is_usable: bool = True
+        self.problem: str = ""
+        self.pattern: DialPattern | None = None
+        self.allowed: Blocks | None = None
+        self.dial: DialStrings | None = None
+        self.card: LoadedCard | None = None
+
+
+def _compile_lines(lines: tuple[str, ...], prepared: _Prepared) -> DialStrings | None:
+    """A route's dial strings without those that do not compile; None when none is left of some."""
+    compiled: list[DialString] = []
+    refused: list[str] = []
+    wanted = [line for line in lines if line.strip()]
+    for line in wanted:
+        try:
+            compiled.append(compile_dial_string(line))
+        except PatternError as error:
+            refused.append(str(error))
+    prepared.problem = "; ".join(refused)
+    # Without any line a route takes everything: losing the last one must not open it.
+    return None if wanted and not compiled else DialStrings(compiled)
+
+
+def _drop_from(index: dict[int, set[int]], key: int, value: int) -> None:
+    members = index.get(key)
+    if members is not None:
+        members.discard(value)
+        if not members:
+            del index[key]
+
+
+def _gateway_id(gateway: Gateway) -> int:
+    return gateway.id
