@@ -62,7 +62,7 @@ def response_to(
 
 
 def _replace_first_via(line: bytes, via_value: bytes) -> bytes:
-    if b"," in line:
+    if 44 in line:
         return b"Via: " + b", ".join([via_value, *split_commas(unfold(line.partition(b":")[2]))[1:]])
     return b"Via: " + via_value
 

@@ -217,10 +217,6 @@ def slow_header_id(name: bytes) -> int:
     return _LOWER.get(bare.lower(), OTHER)
 
 
-HOT: Final[dict[bytes, int]] = {name + b":": hid for name, hid in SPELLINGS.items()}
-"""`SPELLINGS` with the colon behind: what a line up to its first colon is looked up in."""
-
-
 def header_id(name: bytes) -> int:
     """The id of a header name as it stood before its colon.
 

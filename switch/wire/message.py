@@ -18,16 +18,16 @@ from switch.wire.headers import (
     CONTENT_LENGTH,
     CSEQ,
     FROM,
-    HOT,
     MAX_FORWARDS,
     PROXY_AUTHORIZATION,
+    SPELLINGS,
     TO,
     VIA,
     slow_header_id,
 )
 from switch.wire.limits import DEFAULT_LIMITS, Limits
 from switch.wire.name_addr import NameAddr
-from switch.wire.scan import TOKEN_BYTES, end_of_quoted, is_token, split_commas, unfold
+from switch.wire.scan import TOKEN, TOKEN_BYTES, end_of_quoted, is_token, refusing, split_commas, unfold
 from switch.wire.uri import URI_BYTES, check_uri
 from switch.wire.via import Via, unreadable_via
 
@@ -51,9 +51,9 @@ KNOWN_METHODS: Final[dict[bytes, bytes]] = {
     )
 }
 
-_CALL_ID_BYTES: Final = bytes(range(33, 127))
-_PLAIN_URI_BYTES: Final = URI_BYTES.replace(b"[", b"").replace(b"]", b"")
-_PLAIN_DISPLAY_BYTES: Final = TOKEN_BYTES + b" "
+_CALL_ID: Final = refusing(bytes(range(33, 127)))
+_PLAIN_URI: Final = refusing(URI_BYTES.replace(b"[", b"").replace(b"]", b""))
+_PLAIN_DISPLAY: Final = refusing(TOKEN_BYTES + b" ")
 _NO_VIA: Final = Via(b"")
 
 
@@ -196,9 +196,9 @@ def _start_request(data: bytes, lines: list[bytes], body: bytes, start: bytes) -
         raise ParseError("bad method")
     if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
         raise _bad_version(version)
-    if uri[:4] != b"sip:" or uri.translate(None, _PLAIN_URI_BYTES):
+    if uri[:4] != b"sip:" or 0 in uri.translate(_PLAIN_URI):
         check_uri(uri)
-    if b"?" in uri and uri[:3].lower() == b"sip" and b"?" in uri.rpartition(b"@")[2]:
+    if 63 in uri and uri[:3].lower() == b"sip" and 63 in uri.rpartition(b"@")[2]:
         raise ParseError("headers in the Request-URI")  # RFC 3261 §19.1.1, table 1
     return Request(data, lines, body, method, uri)
 
@@ -229,29 +229,27 @@ def _read_headers(message: Request | Response, limits: Limits) -> None:
     lines = message.lines
     ids = message.ids
     is_folded = False
-    for line in lines:
-        if line[:1] == b" " or line[:1] == b"\t":
-            lines = _fold(lines, limits)
-            message.lines = lines
-            is_folded = True
-            break
+    if lines and min(lines) < b"!":  # a line begins with a blank (or with what no name begins with)
+        lines = _fold(lines, limits)
+        message.lines = lines
+        is_folded = True
     is_request = isinstance(message, Request)
     content_length = -1
     top_via = b""
     seen = 0
     for line in lines:
-        colon = line.find(b":") + 1
-        hid = HOT.get(line[:colon], -1)
+        name, colon, value = line.partition(b":")
+        hid = SPELLINGS.get(name, -1)
         if hid < 0:
-            if colon == 0:
-                raise ParseError("header line without colon")
-            hid = slow_header_id(line[: colon - 1])
+            hid = slow_header_id(name)
+        if not colon:
+            raise ParseError("header line without colon")
         ids.append(hid)
         if hid > AUTHORIZATION:
             continue
-        value = unfold(line[colon:]) if is_folded else line[colon:].strip(b" \t")
+        value = unfold(value) if is_folded else value.strip(b" \t")
         if hid == VIA:
-            if b"," in value:
+            if 44 in value:
                 values = split_commas(value)
                 if not values:
                     raise ParseError("empty Via")
@@ -275,7 +273,7 @@ def _read_headers(message: Request | Response, limits: Limits) -> None:
         elif hid == TO:
             message.to_tag = _tag(value)
         elif hid == CALL_ID:
-            if not value or value.translate(None, _CALL_ID_BYTES):
+            if not value or 0 in value.translate(_CALL_ID):
                 raise ParseError("bad Call-ID")
             message.call_id = value
         elif hid == CSEQ:
@@ -377,24 +375,24 @@ def plain_tag(value: bytes) -> bytes | None:
     """
     display, _left, rest = value.partition(b"<")
     uri, right, tail = rest.partition(b">")
-    if not right or uri[:4] != b"sip:" or len(uri) < 5 or uri.translate(None, _PLAIN_URI_BYTES):
+    if not right or uri[:4] != b"sip:" or len(uri) < 5 or 0 in uri.translate(_PLAIN_URI):
         return None
-    if display and display.translate(None, _PLAIN_DISPLAY_BYTES):
+    if display and 0 in display.translate(_PLAIN_DISPLAY):
         name = display.rstrip(b" ")
-        if name[:1] != b'"' or name[-1:] != b'"' or len(name) < 2 or name.count(b'"') != 2 or b"\\" in name:
+        if name[:1] != b'"' or name[-1:] != b'"' or len(name) < 2 or name.count(b'"') != 2 or 92 in name:
             return None
     if not tail:
         return b""
     if tail[:5] != b";tag=":
         return None
     tag = tail[5:]
-    if not tag or tag.translate(None, TOKEN_BYTES):
+    if not tag or 0 in tag.translate(TOKEN):
         return None
     return tag
 
 
 def _check_contact(value: bytes) -> None:
-    if value[:1] == b"<" and b'"' not in value and b"[" not in value and value.find(b">") == len(value) - 1:
+    if value[:1] == b"<" and 34 not in value and 91 not in value and value.find(b">") == len(value) - 1:
         return
     if value == b"*":
         return

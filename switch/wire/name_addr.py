@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from switch.wire.errors import ParseError
-from switch.wire.scan import end_of_quoted, parse_params
-from switch.wire.uri import URI_BYTES, check_uri
+from switch.wire.scan import end_of_quoted, parse_params, refusing
+from switch.wire.uri import URI, check_uri
 
 # Unquoted display names are tokens by the grammar; peers also send dots, parentheses and raw UTF-8.
 # What would move the end of the name or of the value stays refused.
-_NOT_IN_DISPLAY: Final = b'",;<>:\\'
+_DISPLAY: Final = refusing(bytes([byte for byte in range(1, 256) if byte not in b'",;<>:\\']))
 
 # An addr-spec without brackets ends at `;`; a comma or question mark would be ambiguous (§20.10).
-_NOT_IN_BARE: Final = b"?, \t"
+_BARE: Final = refusing(bytes([byte for byte in range(33, 127) if byte not in b"?,"]))
 
 
 class NameAddr:
@@ -62,7 +62,7 @@ class NameAddr:
 
 
 def _check_display(display: bytes) -> None:
-    if len(display.translate(None, _NOT_IN_DISPLAY)) != len(display) or display.count(b"(") != display.count(b")"):
+    if 0 in display.translate(_DISPLAY) or display.count(b"(") != display.count(b")"):
         raise ParseError("bad display name")
 
 
@@ -81,7 +81,7 @@ def _read_bare(address: NameAddr, value: bytes) -> bytes:
     if end < 0:
         end = len(value)
     uri = value[:end].rstrip(b" \t")
-    if len(uri.translate(None, _NOT_IN_BARE)) != len(uri):
+    if 0 in uri.translate(_BARE):
         raise ParseError("URI needs < and >")
     address.uri = uri
     address.is_bare = True
@@ -96,7 +96,7 @@ def replace_uri(value: bytes, new_uri: bytes) -> bytes:
         ParseError: `value` breaks the grammar.
     """
     address = NameAddr.parse(value)
-    assert not new_uri.translate(None, URI_BYTES), "a URI of ours must not end its header"
+    assert 0 not in new_uri.translate(URI), "a URI of ours must not end its header"
     stripped = value.strip(b" \t")
     start = address.uri_start
     if address.is_bare:

@@ -6,16 +6,18 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from switch.wire.errors import ParseError
+from switch.wire.scan import LETTERS_DIGITS, refusing
 
-_HOST_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+HOST: Final = refusing(LETTERS_DIGITS + b"-._")
 """Host names with the underscore that some peers have in theirs."""
 
-_SCHEME_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
+_SCHEME: Final = refusing(LETTERS_DIGITS + b"+-.")
 
 # Printable ASCII without what ends a URI in a header: blank, quotes and angle brackets.
-URI_BYTES: Final = bytes(byte for byte in range(33, 127) if byte not in b'"<>')
+URI_BYTES: Final = bytes([byte for byte in range(33, 127) if byte not in b'"<>'])
+URI: Final = refusing(URI_BYTES)
 
-_HEX_BYTES: Final = b"0123456789abcdefABCDEF"
+_HEX: Final = refusing(b"0123456789abcdefABCDEF")
 
 
 class Uri:
@@ -59,12 +61,12 @@ def percent_decoded(text: bytes) -> str:
     Raises:
         ParseError: a broken escape, no UTF-8, or a control character.
     """
-    if b"%" in text:
+    if 37 in text:
         pieces = text.split(b"%")
         for index in range(1, len(pieces)):
             piece = pieces[index]
             digits = piece[:2]
-            if len(digits) < 2 or digits.translate(None, _HEX_BYTES):
+            if len(digits) < 2 or 0 in digits.translate(_HEX):
                 raise ParseError("bad escape in URI")
             pieces[index] = bytes([int(digits, 16)]) + piece[2:]
         text = b"".join(pieces)
@@ -96,7 +98,7 @@ def split_host_port(text: bytes) -> tuple[bytes, int]:
     else:
         host, colon, port = text.partition(b":")
         host = host.rstrip(b" \t")
-        if not host or host.translate(None, _HOST_BYTES):
+        if not host or 0 in host.translate(HOST):
             raise ParseError("bad host")
     if not colon:
         return host, 0
@@ -114,7 +116,7 @@ def _check_ipv6(text: bytes) -> None:
         IPv6Address(text.decode("ascii"))
     except (AddressValueError, UnicodeDecodeError):
         raise ParseError("bad IPv6 address") from None
-    if b"%" in text:
+    if 37 in text:
         raise ParseError("IPv6 zone in a message")
 
 
@@ -127,11 +129,11 @@ def check_uri(uri: bytes) -> None:
         ParseError: it is not.
     """
     scheme, colon, rest = uri.partition(b":")
-    if not colon or not rest or not scheme or scheme.translate(None, _SCHEME_BYTES) or not scheme[:1].isalpha():
+    if not colon or not rest or not scheme or 0 in scheme.translate(_SCHEME) or not scheme[:1].isalpha():
         raise ParseError("bad URI")
-    if uri.translate(None, URI_BYTES):
+    if 0 in uri.translate(URI):
         raise ParseError("bad byte in URI")
-    if b"[" in rest and scheme.lower() in (b"sip", b"sips"):
+    if 91 in rest and scheme.lower() in (b"sip", b"sips"):
         parse_uri(uri)
 
 
@@ -142,10 +144,10 @@ def parse_uri(raw: bytes) -> Uri:
         ParseError: RFC 3261 §25.1 (RFC 3966 §3 for tel) forbids it; schemes other than sip, sips
             and tel are only checked for their bytes.
     """
-    if raw.translate(None, URI_BYTES):
+    if 0 in raw.translate(URI):
         raise ParseError("bad byte in URI")
     scheme, colon, rest = raw.partition(b":")
-    if not colon or not scheme or scheme.translate(None, _SCHEME_BYTES) or not scheme[:1].isalpha():
+    if not colon or not scheme or 0 in scheme.translate(_SCHEME) or not scheme[:1].isalpha():
         raise ParseError("URI without scheme")
     scheme = scheme.lower()
     uri = Uri(raw, scheme)
@@ -170,7 +172,7 @@ def _parse_sip(uri: Uri, rest: bytes) -> None:
     # and a second one is an attempt to have two readers see two hosts.
     user, at, after = rest.partition(b"@")
     if at:
-        if b"@" in after:
+        if 64 in after:
             raise ParseError("two @ in URI")
         user, _, uri.password = user.partition(b":")
         if not user:

@@ -6,8 +6,8 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from switch.wire.errors import ParseError
-from switch.wire.scan import check_param_value, is_token, split_outside
-from switch.wire.uri import split_host_port
+from switch.wire.scan import TOKEN, check_param_value, is_token, split_outside
+from switch.wire.uri import HOST, split_host_port
 
 # What nearly all peers write before the blank; other spellings go the long way.
 _PROTOCOLS: Final[dict[bytes, bytes]] = {
@@ -18,9 +18,6 @@ _PROTOCOLS: Final[dict[bytes, bytes]] = {
     b"SIP/2.0/WS": b"WS",
     b"SIP/2.0/WSS": b"WSS",
 }
-
-_HOST_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
-_BRANCH_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
 
 
 class Via:
@@ -67,7 +64,7 @@ class Via:
         if not self.host:  # what could not be read is not edited
             return self.raw
         if self.has_rport or self.received:
-            pieces = self.raw.split(b";") if b'"' not in self.raw else split_outside(self.raw, 59, False)
+            pieces = self.raw.split(b";") if 34 not in self.raw else split_outside(self.raw, 59, False)
             kept = [pieces[0]]
             for piece in pieces[1:]:
                 name = piece.partition(b"=")[0].strip(b" \t").lower()
@@ -103,11 +100,11 @@ def _parse_plain(via: Via, value: bytes) -> bool:
     """Read the form nearly all peers send; False leaves the value to the general reader."""
     protocol, _, rest = value.partition(b" ")
     transport = _PROTOCOLS.get(protocol)
-    if transport is None or b'"' in rest:
+    if transport is None or 34 in rest:
         return False
     pieces = rest.split(b";")
     host, colon, port = pieces[0].partition(b":")
-    if not host or host.translate(None, _HOST_BYTES):
+    if not host or 0 in host.translate(HOST):
         return False
     port_number = 0
     if colon:
@@ -122,7 +119,7 @@ def _parse_plain(via: Via, value: bytes) -> bool:
             if branch:
                 return False
             branch = piece[7:]
-            if not branch or branch.translate(None, _BRANCH_BYTES):
+            if not branch or 0 in branch.translate(TOKEN):
                 return False
         elif piece == b"rport":
             has_rport = True
