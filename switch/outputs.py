@@ -6,6 +6,8 @@ batch: a record is on its way to the disk before the message that it stands for 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from switch.records import JournalRecord
@@ -28,6 +30,19 @@ class Flow(msgspec.Struct, frozen=True):
     server_name: str = ""
     """TLS: the name that the peer's certificate must carry; empty means the address."""
     tls_verify: bool = True
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One address of a gateway as the resolver found it, the best first (RFC 3263 §4)."""
+
+    transport: Literal["udp", "tcp", "tls"]
+    ip: str
+    port: int
+    server_name: str = ""
+    """TLS: the gateway's configured name, which its certificate must carry; empty: the address."""
+    priority: int = 0
+    weight: int = 0
+    """Of the SRV record: lower priorities first, shares by weight within one (RFC 2782)."""
 
 
 class Send(msgspec.Struct, frozen=True):

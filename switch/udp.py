@@ -1,0 +1,240 @@
+"""UDP listeners: a non-blocking socket each, read and written directly. The product's speed is here.
+
+A wake-up reads what the kernel holds, up to a cap, feeds the engine, and flushes once. There is no
+coroutine, protocol object or queue between; `now` is read once a wake-up.
+
+Source: RFC 3261 §18.1, §18.2; §18.4 for ICMP errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import select
+import socket
+import struct
+import time
+from collections import deque
+from typing import Any, Final
+
+import structlog
+
+from config.settings import Listener
+from switch.outputs import Address, Flow, Send
+from switch.pump import Pump
+
+DATAGRAMS_PER_WAKE: Final = 64
+"""Read in one go before timers and other sockets have their turn."""
+RECEIVE_BUFFER_BYTES: Final = 8_388_608
+"""Asked of the kernel: a second of traffic at the rates this switch is made for."""
+SEND_QUEUE_MAX: Final = 1_024
+"""Datagrams that wait while the kernel takes none; more are dropped, as any network may."""
+KNOWN_HOSTS_MAX: Final = 8_192
+ECHO_BYTES: Final = 256
+"""How much of a request an ICMP error must quote for us to believe it; the branch is within."""
+ECHOES_MAX: Final = 2_048
+
+IP_MTU_DISCOVER: Final = 10
+IP_PMTUDISC_DONT: Final = 0
+IP_RECVERR: Final = 11
+IPV6_RECVERR: Final = 25
+SO_RCVBUFFORCE: Final = 33
+_EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
+_ORIGIN_ICMP: Final = (2, 3)
+_AGAIN: Final = (errno.EAGAIN, errno.ENOBUFS)
+
+log = structlog.get_logger("switch.udp")
+
+
+class UdpListener:
+    """One bound socket: bound when made, read from `start` on; `send` is what the pump calls.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+
+    _pump: Pump
+    _loop: asyncio.AbstractEventLoop
+
+    def __init__(self, index: int, listener: Listener, bytes_max: int) -> None:
+        self.index = index
+        self.dropped = 0
+        """Datagrams that neither the kernel nor the queue took."""
+        self._bytes_max = bytes_max
+        self._is_ipv6 = ":" in listener.host
+        self._queue: deque[Send] = deque()
+        self._known: set[str] = set()
+        self._echoes: dict[tuple[Address, bytes], int] = {}
+        self._echoes_before: dict[tuple[Address, bytes], int] = {}
+        self._socket = _bind(listener)
+        # libuv stops watching a descriptor that reports an error, as this one does with each ICMP message.
+        # So the loop watches an epoll descriptor around it, which costs nothing that can be measured.
+        self._ready = select.epoll()
+        self._ready.register(self._socket.fileno(), select.EPOLLIN)
+        self._sendto = self._socket.sendto
+        self._recvfrom = self._socket.recvfrom
+
+    @property
+    def address(self) -> Address:
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def start(self, pump: Pump, loop: asyncio.AbstractEventLoop) -> None:
+        self._pump = pump
+        self._loop = loop
+        self._receive = pump.engine.receive
+        loop.add_reader(self._ready.fileno(), self._on_readable)
+
+    def close(self) -> None:
+        if hasattr(self, "_loop"):
+            self._loop.remove_reader(self._ready.fileno())
+        self._ready.close()
+        self._socket.close()
+
+    def _on_readable(self) -> None:
+        now = time.monotonic()
+        receive, recvfrom, bytes_max, index = self._receive, self._recvfrom, self._bytes_max, self.index
+        source: tuple[Any, ...] = ()
+        try:
+            if self._is_ipv6:
+                for _ in range(DATAGRAMS_PER_WAKE):
+                    data, source = recvfrom(bytes_max)
+                    receive(data, index, source[:2], now)
+            else:
+                for _ in range(DATAGRAMS_PER_WAKE):
+                    data, source = recvfrom(bytes_max)
+                    receive(data, index, source, now)
+        except BlockingIOError:
+            if not source or self._queue:
+                self._on_other_readiness()
+        except OSError:
+            self._take_errors()
+        except Exception:
+            # One message has hit a fault of ours. The rest of the batch is still in the kernel.
+            log.exception("fault while handling a datagram", source=source)
+        self._pump.flush(now)
+
+    def send(self, send: Send) -> None:
+        """Hand a datagram to the kernel, or to a short queue while it takes none."""
+        address = send.flow.address
+        if address[0] not in self._known and not self._is_literal(address[0]):
+            self._pump.fail(send.token, f"{address[0]} is no address")
+            return
+        if send.token:
+            if len(self._echoes) >= ECHOES_MAX:
+                self._echoes_before, self._echoes = self._echoes, {}
+            self._echoes[address, send.data[:ECHO_BYTES]] = send.token
+        if self._queue:
+            self._enqueue(send)
+            return
+        try:
+            self._sendto(send.data, address)
+        except BlockingIOError:
+            self._enqueue(send)
+        except OSError as error:
+            self._retry(send, error)
+
+    def close_flow(self, flow: Flow) -> None:
+        """UDP has no connections."""
+
+    def _is_literal(self, host: str) -> bool:
+        """Let addresses through alone: the socket module would look a name up, and the loop would stand still."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        if len(self._known) >= KNOWN_HOSTS_MAX:
+            self._known.clear()
+        self._known.add(host)
+        return True
+
+    def _retry(self, send: Send, error: OSError) -> None:
+        """After an error: it may be the echo of an earlier datagram, reported on this one, which was not sent."""
+        if error.errno in _AGAIN:
+            self._enqueue(send)
+            return
+        self._take_errors()
+        try:
+            self._sendto(send.data, send.flow.address)
+        except OSError as again:
+            if again.errno in _AGAIN:
+                self._enqueue(send)
+            else:
+                self._pump.fail(send.token, again.strerror or str(again))
+
+    def _enqueue(self, send: Send) -> None:
+        if len(self._queue) >= SEND_QUEUE_MAX:
+            self.dropped += 1
+            return
+        self._queue.append(send)
+        if len(self._queue) == 1:
+            self._ready.modify(self._socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _on_other_readiness(self) -> None:
+        """The socket is ready, and not with a datagram: it has room, or an error."""
+        self._take_errors()
+        while self._queue:
+            send = self._queue[0]
+            try:
+                self._sendto(send.data, send.flow.address)
+            except OSError as error:
+                if error.errno in _AGAIN:
+                    return
+                self._pump.fail(send.token, error.strerror or str(error))
+            self._queue.popleft()
+        self._ready.modify(self._socket.fileno(), select.EPOLLIN)
+
+    def _take_errors(self) -> None:
+        """Empty the socket's error queue: who could not be reached, and with which message.
+
+        Only an error that quotes our message up to its branch is believed: ports are known, so a
+        stranger could make up any other.
+        """
+        while True:
+            try:
+                quoted, ancillary, _, address = self._socket.recvmsg(self._bytes_max, 512, socket.MSG_ERRQUEUE)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                log.warning("UDP error queue cannot be read", reason=error.strerror)
+                break
+            for _, kind, detail in ancillary:
+                if kind not in (IP_RECVERR, IPV6_RECVERR) or len(detail) < _EXTENDED_ERROR.size:
+                    continue
+                number, origin = _EXTENDED_ERROR.unpack_from(detail)[:2]
+                key = (address[:2], quoted[:ECHO_BYTES])
+                token = self._echoes.pop(key, 0) or self._echoes_before.pop(key, 0)
+                if origin in _ORIGIN_ICMP and number != errno.EMSGSIZE and token:
+                    self._pump.fail(token, errno.errorcode.get(number, str(number)))
+
+
+def _bind(listener: Listener) -> socket.socket:
+    is_ipv6 = ":" in listener.host
+    bound = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if is_ipv6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        else:
+            bound.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+            # A message above the path's MTU is cut into fragments, not refused.
+            bound.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+        _enlarge_buffer(bound)
+        bound.bind((listener.host, listener.port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _enlarge_buffer(bound: socket.socket) -> None:
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        with contextlib.suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    given = bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # the kernel doubles what it is asked
+    if given < RECEIVE_BUFFER_BYTES:
+        log.info("the kernel gives a smaller receive buffer", bytes=given, asked=RECEIVE_BUFFER_BYTES)
