@@ -1,0 +1,442 @@
+"""A call: from the INVITE to its end, with an ingress leg and egress attempts one after another.
+
+`Call` knows SIP and nothing of money or routes. What to try next, and what an answer or an end
+means for anybody's books, is the subclass's part (`next_attempt`, `on_answered`, `on_ended`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from switch.call.attempt import Attempt, AttemptUser
+from switch.call.forwarding import Swap, forward_request, forward_response
+from switch.call.hops import Hops
+from switch.call.ids import Ids
+from switch.call.leg import Leg, egress_leg, ingress_leg, request_in_dialog
+from switch.call.relay import Relay, RelayUser
+from switch.outputs import Flow
+from switch.transaction.layer import Layer
+from switch.transaction.server import ServerTransaction, ServerUser
+from switch.transaction.timers import Timer, TimerOwner
+from switch.transaction.unheard import request_alone
+from switch.wire.build import response_to
+from switch.wire.headers import REASON
+from switch.wire.message import Request, Response
+
+# States, in the order in which a call goes through them.
+TRYING: Final = 0
+RINGING: Final = 1
+ANSWERED: Final = 2
+ENDED: Final = 3
+
+STATE_NAMES: Final = ("trying", "ringing", "answered", "ending")
+
+# Who ended it.
+CALLER: Final = "caller"
+CALLEE: Final = "callee"
+SWITCH: Final = "switch"
+
+# Timers.
+_TRYING_DUE: Final = 1
+_NO_ACK: Final = 2
+_DURATION: Final = 3
+
+
+class Calls:
+    """All calls that a message can still belong to."""
+
+    def __init__(self) -> None:
+        self.by_dialog: dict[bytes, Call] = {}
+        """By Call-ID and the caller's tag."""
+        self.live: dict[str, Call] = {}
+        """By id, those that have not ended."""
+
+
+def dialog_key(call_id: bytes, caller_tag: bytes) -> bytes:
+    return call_id + b"\r" + caller_tag
+
+
+class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
+    """One call. Times are the engine's monotonic seconds, 0.0 while something has not happened."""
+
+    def __init__(
+        self,
+        call_id: str,
+        layer: Layer,
+        hops: Hops,
+        ids: Ids,
+        calls: Calls,
+        server: ServerTransaction,
+        source: Flow,
+        trying_delay_ms: int,
+        now: float,
+    ) -> None:
+        invite = server.request
+        assert invite is not None, "a fresh transaction"
+        self.id: str = call_id
+        self.layer: Layer = layer
+        self.hops: Hops = hops
+        self.ids: Ids = ids
+        self.calls: Calls = calls
+        self.server: ServerTransaction = server
+        self.source: Flow = source
+        """Where the INVITE came from."""
+        self.trying_delay_ms: int = trying_delay_ms
+        self.invite: Request | None = invite
+        """Until the call is answered or over."""
+        self.invite_cseq: int = invite.cseq
+        self.key: bytes = dialog_key(invite.call_id, invite.from_tag)
+        self.ingress: Leg = ingress_leg(invite, source, ids.tag(), hops)
+        self.egress: Leg | None = None
+        self.attempts: list[Attempt] = []
+        self.attempt: Attempt | None = None
+        """The one whose responses are the caller's."""
+        self.early_legs: dict[bytes, Leg] = {}
+        """Callee legs by tag, for requests inside early dialogs (PRACK, UPDATE)."""
+        self.swap: Swap | None = None
+        self.state: int = TRYING
+        self.invited_at: float = now
+        self.progress_at: float = 0.0
+        self.answered_at: float = 0.0
+        self.ended_at: float = 0.0
+        self.release: str = ""
+        self.cause: str = ""
+        self.status: int = 0
+        """Final status that the caller was sent for the INVITE."""
+        self._trying: Timer | None = layer.timers.start(trying_delay_ms, self, _TRYING_DUE, now)
+        self._no_ack: Timer | None = None
+        self._duration: Timer | None = None
+        server.user = self
+        calls.by_dialog[self.key] = self
+        calls.live[self.id] = self
+
+    # The subclass's part.
+
+    def next_attempt(self, now: float) -> None:
+        """Begin the next attempt, or `fail` the call if there is none left."""
+        raise NotImplementedError
+
+    def on_vendor_failure(self, attempt: Attempt, response: Response, now: float) -> None:
+        """A vendor refused: hunt on, or `fail_with` its response."""
+        raise NotImplementedError
+
+    def on_attempt_over(self, attempt: Attempt, now: float) -> None:
+        """The attempt holds no channel of its vendor any more."""
+        raise NotImplementedError
+
+    def on_answered(self, now: float) -> None:
+        """Before the 200 leaves for the caller."""
+        raise NotImplementedError
+
+    def on_ended(self, now: float) -> None:
+        """Once, before the message that ended it goes on or is answered."""
+        raise NotImplementedError
+
+    # Towards the vendor.
+
+    def begin_attempt(self, attempt: Attempt, branch: bytes, data: bytes, now: float) -> None:
+        """Send an INVITE built by `build_invite`."""
+        self.attempts.append(attempt)
+        self.attempt = attempt
+        attempt.start(branch, data, now, is_reliable=self.hops.locals[attempt.flow.listener].is_reliable)
+
+    def build_invite(self, uri: bytes, flow: Flow, branch: bytes, *, drops_credentials: bool) -> bytes:
+        invite = self.invite
+        assert invite is not None, "attempts end with the answer"
+        swap = self.swap
+        return forward_request(
+            invite,
+            uri,
+            self.hops.locals[flow.listener].via_start + branch,
+            self.server.via_value,
+            record_routes=self.hops.record_route_lines(self.source.listener, flow.listener),
+            from_value=b"" if swap is None else swap.callee_side,
+            drops_credentials=drops_credentials,
+            drops_identity=swap is not None,
+        )
+
+    def on_attempt_response(self, attempt: Attempt, response: Response, now: float) -> None:
+        status = response.status
+        if status >= 300:
+            self.on_attempt_over(attempt, now)
+            if self.state < ANSWERED and attempt is self.attempt:
+                self.on_vendor_failure(attempt, response, now)
+        elif status >= 200:
+            if self.egress is None and self.state < ANSWERED:
+                self._answer(attempt, response, now)
+            elif self.egress is not None and response.to_tag == self.egress.remote_tag:
+                # The callee repeats its 200 until the ACK arrives; each copy goes on (RFC 6026 §7.1).
+                self.server.respond(status, self._for_caller(response), now)
+            else:
+                self.on_stray_answer(attempt, response, now)
+        elif self.state < ANSWERED and attempt is self.attempt:
+            if 180 <= status < 190 and not self.progress_at:
+                self.progress_at = now
+                self.state = RINGING
+            self._stop_trying()
+            self.server.respond(status, self._for_caller(response), now)
+
+    def on_attempt_failed(self, attempt: Attempt, cause: str, now: float) -> None:
+        self.on_attempt_over(attempt, now)
+        if self.state < ANSWERED and attempt is self.attempt:
+            self.next_attempt(now)
+
+    def on_stray_answer(self, attempt: Attempt, response: Response, now: float) -> None:
+        ack = attempt.strays.get(response.to_tag)
+        if ack is not None:
+            self.layer.send(attempt.flow, ack)
+            return
+        leg = self._leg_of(attempt, response)
+        if not leg.request_uri:
+            return  # without a Contact there is nobody to send anything to
+        local = self.hops.locals[leg.flow.listener]
+        ack = request_in_dialog(leg, b"ACK", leg.local_cseq, local.via_start + self.ids.branch())
+        attempt.strays[response.to_tag] = ack
+        self.layer.send(leg.flow, ack)
+        self._send_bye(leg, (), now)
+
+    def _leg_of(self, attempt: Attempt, response: Response) -> Leg:
+        swap = self.swap
+        return egress_leg(
+            response,
+            self.ingress.remote_value if swap is None else swap.callee_side,
+            self.ingress.remote_tag,
+            self.invite_cseq,
+            attempt.flow,
+            self.hops,
+        )
+
+    def _answer(self, attempt: Attempt, response: Response, now: float) -> None:
+        attempt.close("answered", now)
+        attempt.ended_at = 0.0
+        attempt.answered_at = now
+        attempt.status = response.status
+        self.attempt = attempt
+        self.egress = self._leg_of(attempt, response)
+        early = self.early_legs.get(response.to_tag)
+        if early is not None:
+            self.egress.remote_cseq = early.remote_cseq
+            self.egress.local_cseq = max(early.local_cseq, self.invite_cseq)
+            self.early_legs.clear()
+        self.ingress.local_value = self.egress.remote_value
+        self.ingress.local_tag = response.to_tag
+        self.state = ANSWERED
+        self.answered_at = now
+        self.status = response.status
+        self._stop_trying()
+        self.on_answered(now)
+        self._no_ack = self.layer.timers.start(self.layer.values.patience_ms, self, _NO_ACK, now)
+        self.server.respond(response.status, self._for_caller(response), now)
+        self.invite = None
+
+    # Towards the caller.
+
+    def _for_caller(self, response: Response) -> bytes:
+        swap = self.swap
+        if swap is None:
+            return forward_response(response)
+        return forward_response(response, from_value=swap.caller_side)
+
+    def fail(
+        self, status: int, reason: bytes, cause: str, release: str, now: float, extra: Sequence[bytes] = ()
+    ) -> None:
+        """Refuse the INVITE in our own words and end the call."""
+        invite = self.invite
+        assert invite is not None, "not answered yet"
+        self.status = status
+        data = response_to(
+            invite, status, reason, to_tag=self.ingress.local_tag, extra=extra, via_value=self.server.via_value
+        )
+        self._end(release, cause, now)
+        self.server.respond(status, data, now)
+
+    def fail_with(self, response: Response, cause: str, now: float) -> None:
+        """Refuse the INVITE as the vendor did."""
+        self.status = response.status
+        self._end(CALLEE, cause, now)
+        self.server.respond(response.status, self._for_caller(response), now)
+
+    def on_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
+        """The caller has given up. From here on the call is over, whatever the vendor still says."""
+        if self.state >= ANSWERED:
+            return
+        if self.attempt is not None:
+            self.attempt.give_up("cancelled", now, reason_lines(cancel))
+            self.on_attempt_over(self.attempt, now)
+        self.fail(487, b"Request Terminated", "cancelled", CALLER, now)
+
+    # Within the dialog.
+
+    def egress_for(self, tag: bytes) -> Leg | None:
+        """The callee's leg with that tag: the answered one, or an early dialog of the current attempt."""
+        if self.egress is not None:
+            return self.egress if self.egress.remote_tag == tag else None
+        attempt = self.attempt
+        if attempt is None or attempt.is_given_up:
+            return None
+        response = attempt.early.get(tag)
+        if response is None:
+            return None
+        return self._early_leg(attempt, response)
+
+    def _early_leg(self, attempt: Attempt, response: Response) -> Leg:
+        leg = self.early_legs.get(response.to_tag)
+        if leg is None:
+            leg = self.early_legs[response.to_tag] = self._leg_of(attempt, response)
+        return leg
+
+    def receive(
+        self,
+        request: Request,
+        server_key: bytes,
+        sender: Leg,
+        receiver: Leg,
+        reply_flow: Flow,
+        via_value: bytes,
+        now: float,
+    ) -> int:
+        """A request inside the dialog, from one of its peers (ACK to a 2xx included).
+
+        Returns:
+            0, or the status of the refusal that it deserves.
+        """
+        is_from_caller = sender is self.ingress
+        method = request.method
+        local = self.hops.locals[receiver.flow.listener]
+        branch = self.ids.branch()
+        if not receiver.request_uri:
+            return 481
+        if method == b"ACK":
+            if is_from_caller and request.cseq == self.invite_cseq and self._no_ack is not None:
+                self._no_ack.stop()
+                self._no_ack = None
+            self.layer.send(receiver.flow, self._pass_on(request, receiver, via_value, branch, is_from_caller))
+            return 0
+        is_bye = method == b"BYE"
+        if self.state == ENDED and not is_bye:
+            return 481
+        if is_bye and self.egress is None and not is_from_caller:
+            return 481  # a callee must not end an early dialog so (RFC 3261 §15)
+        if request.cseq <= sender.remote_cseq:
+            return 500  # RFC 3261 §12.2.2; copies have been absorbed by their transaction
+        sender.remote_cseq = request.cseq
+        receiver.local_cseq = max(receiver.local_cseq, request.cseq)
+        server = ServerTransaction(
+            self.layer,
+            server_key,
+            request,
+            reply_flow,
+            via_value,
+            is_reliable=self.hops.locals[reply_flow.listener].is_reliable,
+        )
+        if is_bye and self.state == ANSWERED:
+            self._end(CALLER if is_from_caller else CALLEE, "normal", now)
+        relay = Relay(self.layer, self.hops, self, server, sender, receiver, self.swap, is_from_caller=is_from_caller)
+        data = self._pass_on(request, receiver, via_value, branch, is_from_caller)
+        relay.start(branch, data, receiver.flow, self.trying_delay_ms, now, is_reliable=local.is_reliable)
+        return 0
+
+    def _pass_on(self, request: Request, receiver: Leg, via_value: bytes, branch: bytes, is_from_caller: bool) -> bytes:
+        swap = self.swap
+        from_value = to_value = b""
+        if swap is not None:
+            if is_from_caller:
+                from_value = swap.callee_side
+            else:
+                to_value = swap.caller_side
+        return forward_request(
+            request,
+            receiver.request_uri,
+            self.hops.locals[receiver.flow.listener].via_start + branch,
+            via_value,
+            routes=receiver.routes,
+            from_value=from_value,
+            to_value=to_value,
+        )
+
+    def on_relayed(self, relay: Relay, now: float) -> None:
+        if relay.method == b"BYE" and self.state == ENDED:
+            self._forget()
+
+    # Ends that are ours.
+
+    def limit_duration(self, limit_ms: int, now: float) -> None:
+        """End the call that long after now, counted anew each time."""
+        if self._duration is not None:
+            self._duration.stop()
+        self._duration = self.layer.timers.start_at(now + limit_ms / 1000.0, self, _DURATION)
+
+    def end_by_switch(self, cause: str, now: float) -> None:
+        """Hang up both sides, or refuse the INVITE if it is not answered yet."""
+        reason = (b'Reason: X.tandem;cause=0;text="%b"' % cause.encode("ascii"),)
+        if self.state == ANSWERED:
+            egress = self.egress
+            assert egress is not None, "answered"
+            self._end(SWITCH, cause, now)
+            self._send_bye(self.ingress, reason, now)
+            self._send_bye(egress, reason, now)
+            self._forget()
+        elif self.state < ANSWERED:
+            if self.attempt is not None:
+                self.attempt.give_up(cause, now)
+                self.on_attempt_over(self.attempt, now)
+            self.fail(480, b"Temporarily Unavailable", cause, SWITCH, now, reason)
+
+    def fire(self, kind: int, now: float) -> None:
+        if kind == _TRYING_DUE:
+            invite = self.invite
+            if invite is not None and not self.server.status_last:
+                self.server.respond(100, response_to(invite, 100, b"Trying", via_value=self.server.via_value), now)
+        elif kind == _NO_ACK:
+            # RFC 3261 §13.3.1.4: a 2xx that is never ACKed ends the session.
+            self.end_by_switch("no_ack", now)
+        else:
+            self.end_by_switch("max_duration", now)
+
+    def _send_bye(self, leg: Leg, extra: Sequence[bytes], now: float) -> None:
+        if not leg.request_uri:
+            return
+        local = self.hops.locals[leg.flow.listener]
+        branch = self.ids.branch()
+        leg.local_cseq += 1
+        data = request_in_dialog(leg, b"BYE", leg.local_cseq, local.via_start + branch, extra)
+        request_alone(self.layer, b"BYE", branch, data, leg.flow, now, is_reliable=local.is_reliable)
+
+    def _end(self, release: str, cause: str, now: float) -> None:
+        if self.state == ENDED:
+            return
+        was_answered = self.state == ANSWERED
+        self.state = ENDED
+        self.ended_at = now
+        self.release = release
+        self.cause = cause
+        self._stop_trying()
+        if self._no_ack is not None:
+            self._no_ack.stop()
+            self._no_ack = None
+        if self._duration is not None:
+            self._duration.stop()
+            self._duration = None
+        self.calls.live.pop(self.id, None)
+        if was_answered and self.attempt is not None:
+            self.attempt.ended_at = now
+            self.on_attempt_over(self.attempt, now)
+        self.on_ended(now)
+        if not was_answered:
+            self._forget()
+        self.invite = None
+
+    def _forget(self) -> None:
+        if self.calls.by_dialog.get(self.key) is self:
+            del self.calls.by_dialog[self.key]
+
+    def _stop_trying(self) -> None:
+        if self._trying is not None:
+            self._trying.stop()
+            self._trying = None
+
+
+def reason_lines(request: Request) -> list[bytes]:
+    """The Reason lines of a CANCEL, which go on with it (RFC 3326)."""
+    return [line for line, header in zip(request.lines, request.ids, strict=True) if header == REASON]

@@ -1,0 +1,169 @@
+"""Messages on their way through: the lines that must change are changed, the others leave as they came.
+
+Source: RFC 3261 §16.6 (requests), §16.7 (responses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from switch.wire.headers import (
+    CONTENT_LENGTH,
+    FROM,
+    MAX_FORWARDS,
+    P_ASSERTED_IDENTITY,
+    P_CHARGE_INFO,
+    P_PREFERRED_IDENTITY,
+    PROXY_AUTHORIZATION,
+    REMOTE_PARTY_ID,
+    ROUTE,
+    TO,
+    TOUCHED_MAX,
+    VIA,
+)
+from switch.wire.message import Message, Request, Response
+
+MAX_FORWARDS_FIRST: Final = 70
+"""What a request gets that has none (RFC 3261 §16.6 step 3)."""
+
+_MAX_FORWARDS_LINES: Final = [b"Max-Forwards: %d" % hops for hops in range(256)]
+
+
+class Swap:
+    """The caller's number was changed on the way out: From's URI differs on the two sides.
+
+    Both values keep the caller's tag, so the dialog stays one (RFC 3261 §12: tags, not URIs).
+    """
+
+    def __init__(self, caller_side: bytes, callee_side: bytes) -> None:
+        """Each is a whole header value, tag included."""
+        self.caller_side: bytes = caller_side
+        self.callee_side: bytes = callee_side
+
+
+def forward_request(
+    request: Request,
+    uri: bytes,
+    via_line: bytes,
+    via_value: bytes,
+    *,
+    record_routes: Sequence[bytes] = (),
+    routes: bytes = b"",
+    from_value: bytes = b"",
+    to_value: bytes = b"",
+    drops_credentials: bool = False,
+    drops_identity: bool = False,
+) -> bytes:
+    """The request as it leaves.
+
+    Args:
+        via_line: our own Via, a whole line.
+        via_value: the value for the Via on top so far, with `received` and `rport` filled in.
+        routes: value of the one Route line, or nothing; all Routes that came are left behind.
+        from_value, to_value: replacements, where the caller's number differs on the two sides.
+        drops_credentials: Proxy-Authorization was for us.
+        drops_identity: the other headers that tell the caller's number no longer agree with From.
+    """
+    out = [request.method + b" " + uri + b" SIP/2.0", via_line]
+    out.extend(record_routes)
+    if routes:
+        out.append(b"Route: " + routes)
+    has_length = False
+    lines = request.lines
+    ids = request.ids
+    via_index = request.via_index
+    for index in range(len(lines)):
+        header = ids[index]
+        if header > TOUCHED_MAX:
+            out.append(lines[index])
+        elif header == VIA:
+            if index != via_index or via_value == request.via.raw:
+                out.append(lines[index])
+            else:
+                out.append(_replace_first_value(request, lines[index], via_value))
+        elif header == MAX_FORWARDS or header == ROUTE or header == P_CHARGE_INFO:
+            continue
+        elif header == FROM and from_value:
+            out.append(b"From: " + from_value)
+        elif header == TO and to_value:
+            out.append(b"To: " + to_value)
+        elif (header == PROXY_AUTHORIZATION and drops_credentials) or (
+            (header == P_ASSERTED_IDENTITY or header == P_PREFERRED_IDENTITY or header == REMOTE_PARTY_ID)
+            and drops_identity
+        ):
+            continue
+        else:
+            if header == CONTENT_LENGTH:
+                has_length = True
+            out.append(lines[index])
+    hops = request.max_forwards
+    out.append(_MAX_FORWARDS_LINES[hops - 1 if 0 < hops <= 255 else MAX_FORWARDS_FIRST])
+    if not has_length:
+        out.append(b"Content-Length: %d" % len(request.body))
+    out.append(b"")
+    out.append(request.body)
+    return b"\r\n".join(out)
+
+
+def forward_response(response: Response, *, from_value: bytes = b"", to_value: bytes = b"") -> bytes:
+    """The response on its way back: our Via is taken off (RFC 3261 §16.7 step 3)."""
+    out = [b"SIP/2.0 %d " % response.status + response.reason]
+    lines = response.lines
+    ids = response.ids
+    via_index = response.via_index
+    has_length = False
+    for index in range(len(lines)):
+        header = ids[index]
+        if header > TOUCHED_MAX:
+            out.append(lines[index])
+        elif header == VIA and index == via_index:
+            rest = _without_first_value(response, lines[index])
+            if rest:
+                out.append(rest)
+        elif header == FROM and from_value:
+            out.append(b"From: " + from_value)
+        elif header == TO and to_value:
+            out.append(b"To: " + to_value)
+        else:
+            if header == CONTENT_LENGTH:
+                has_length = True
+            out.append(lines[index])
+    if not has_length:
+        out.append(b"Content-Length: %d" % len(response.body))
+    out.append(b"")
+    out.append(response.body)
+    return b"\r\n".join(out)
+
+
+def _replace_first_value(message: Message, line: bytes, value: bytes) -> bytes:
+    rest = _without_first_value(message, line)
+    if rest:
+        return b"Via: " + value + b"," + rest.partition(b":")[2]
+    return b"Via: " + value
+
+
+def _without_first_value(message: Message, line: bytes) -> bytes:
+    """A Via line without its first value; empty if that was the only one."""
+    if b"," not in line:
+        return b""
+    # The top Via is on the first Via line, so that line's values come first of all.
+    own = message.all(VIA)[1 : _count_values(line)]
+    return b"Via: " + b", ".join(own) if own else b""
+
+
+def _count_values(line: bytes) -> int:
+    """Values on one Via line: commas outside quotes, plus one."""
+    if b'"' not in line:
+        return line.count(b",") + 1
+    count, is_quoted, is_escaped = 1, False, False
+    for byte in line:
+        if is_escaped:
+            is_escaped = False
+        elif is_quoted and byte == 0x5C:
+            is_escaped = True
+        elif byte == 0x22:
+            is_quoted = not is_quoted
+        elif byte == 0x2C and not is_quoted:
+            count += 1
+    return count

@@ -1,0 +1,131 @@
+"""A request inside a dialog on its way from one peer to the other, and its responses back.
+
+Every method goes through: re-INVITE, UPDATE, INFO, PRACK, REFER, MESSAGE, BYE and those to come.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import trait
+
+from switch.call.forwarding import Swap, forward_response
+from switch.call.hops import Hops
+from switch.call.leg import Leg, contact_uri
+from switch.outputs import Flow
+from switch.transaction.client import ClientTransaction, ClientUser
+from switch.transaction.hop_by_hop import cancel
+from switch.transaction.layer import Layer
+from switch.transaction.server import ServerTransaction, ServerUser
+from switch.transaction.timers import Timer, TimerOwner
+from switch.transaction.unheard import request_alone
+from switch.wire.build import response_to
+from switch.wire.message import Request, Response
+
+TRYING: Final = 1
+
+
+@trait
+class RelayUser:
+    """The call whose dialog it is."""
+
+    def on_relayed(self, relay: Relay, now: float) -> None:
+        """The request has had its final response, or will have none."""
+        raise NotImplementedError
+
+
+class Relay(ClientUser, ServerUser, TimerOwner):
+    """One in-dialog request between two legs."""
+
+    def __init__(
+        self,
+        layer: Layer,
+        hops: Hops,
+        user: RelayUser,
+        server: ServerTransaction,
+        sender: Leg,
+        receiver: Leg,
+        swap: Swap | None,
+        *,
+        is_from_caller: bool,
+    ) -> None:
+        request = server.request
+        assert request is not None, "a fresh transaction"
+        self.layer: Layer = layer
+        self.hops: Hops = hops
+        self.user: RelayUser = user
+        self.server: ServerTransaction = server
+        self.sender: Leg = sender
+        self.receiver: Leg = receiver
+        self.swap: Swap | None = swap
+        self.is_from_caller: bool = is_from_caller
+        self.method: bytes = request.method
+        self.is_refreshing: bool = self.method == b"INVITE" or self.method == b"UPDATE"
+        self.contact: bytes = contact_uri(request) if self.is_refreshing else b""
+        self.client: ClientTransaction | None = None
+        self._trying: Timer | None = None
+        server.user = self
+
+    def start(
+        self, branch: bytes, data: bytes, flow: Flow, trying_delay_ms: int, now: float, *, is_reliable: bool
+    ) -> None:
+        client = ClientTransaction(self.layer, branch, self.method, data, flow, self, is_reliable=is_reliable)
+        self.client = client
+        client.start(now)
+        if self.method == b"INVITE":
+            self._trying = self.layer.timers.start(trying_delay_ms, self, TRYING, now)
+
+    def fire(self, kind: int, now: float) -> None:
+        request = self.server.request
+        if request is not None and not self.server.status_last:
+            self.server.respond(100, response_to(request, 100, b"Trying", via_value=self.server.via_value), now)
+
+    def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        status = response.status
+        if status == 100:
+            return
+        self._stop_trying()
+        if self.is_refreshing and 200 <= status < 300:
+            # RFC 3261 §12.2.1.2 and §12.2.2: both ends have now agreed on the new targets.
+            self.sender.refresh_target(self.contact, self.hops)
+            self.receiver.refresh_target(contact_uri(response), self.hops)
+        swap = self.swap
+        if swap is None:
+            data = forward_response(response)
+        elif self.is_from_caller:
+            data = forward_response(response, from_value=swap.caller_side)
+        else:
+            data = forward_response(response, to_value=swap.callee_side)
+        self.server.respond(status, data, now)
+        if status >= 200:
+            self.user.on_relayed(self, now)
+
+    def on_no_response(self, transaction: ClientTransaction, reason: str, now: float) -> None:
+        self._stop_trying()
+        request = self.server.request
+        if self.method == b"INVITE" and request is not None:
+            data = response_to(request, 408, b"Request Timeout", to_tag=b"", via_value=self.server.via_value)
+            self.server.respond(408, data, now)
+        else:
+            # RFC 4320 §4.2: a 408 to a non-INVITE would only come too late.
+            self.server.terminate()
+        self.user.on_relayed(self, now)
+
+    def on_cancel(self, transaction: ServerTransaction, cancel_request: Request, now: float) -> None:
+        """Cancel a re-INVITE onwards; its own 487 ends it."""
+        client = self.client
+        if client is not None and client.has_provisional():
+            request_alone(
+                self.layer,
+                b"CANCEL",
+                client.branch,
+                cancel(client.data),
+                client.flow,
+                now,
+                is_reliable=client.is_reliable,
+            )
+
+    def _stop_trying(self) -> None:
+        if self._trying is not None:
+            self._trying.stop()
+            self._trying = None
