@@ -22,7 +22,7 @@ from switch.journal_read import JournalCorrupt, JournalReader
 from switch.records import CallEnded, JournalRecord
 
 BATCH_RECORDS_MAX: Final = 2_000
-BATCH_S: Final = 0.1
+BATCH_S: Final = 0.2
 """Calls gather this long before they are written: the cost of a transaction is shared among them."""
 FAULT_DELAY_S: Final = 5.0
 """How soon damage or a store that fails is looked at again."""

@@ -1,0 +1,263 @@
+"""The journal reaches the store: every call once, whatever restarts, damage never stepped over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from config.settings import Journal as JournalSettings
+from control import ingest as ingest_module
+from control.ingest import Ingest
+from control.link import SwitchLink
+from control.services import cdrs
+from control.store import tables
+from control.store.engine import Store, open_store
+from switch.journal import Journal
+from switch.journal_read import JournalCorrupt
+from switch.records import Attempt, CallEnded, Candidate, Cdr, DeltaApplied
+
+
+def ended(number: int) -> CallEnded:
+    attempt = Attempt(
+        provider_id=1,
+        provider_name="Meridian",
+        gateway_id=1,
+        card_id=2,
+        revision_id=3,
+        prefix="4420",
+        rate_nanos=6_100_000,
+        dialled_out="442071234567",
+        started_ms=1_000,
+        answered_ms=1_500,
+        ended_ms=31_500,
+        status=200,
+        cause="answered",
+        billed_s=30,
+        cost_nanos=3_050_000,
+    )
+    return CallEnded(
+        Cdr(
+            id=f"{number:032x}",
+            customer_id=1,
+            client_id=None,
+            endpoint_id=1,
+            sip_user_id=None,
+            route_id=1,
+            direction="outbound",
+            source="127.0.0.1:5070",
+            transport="udp",
+            call_id=f"{number}@test",
+            cli_in="15551230001",
+            cli_out="15551230001",
+            dialled_in="1234442071234567",
+            dialled_out="442071234567",
+            invited_ms=1_000,
+            progress_ms=None,
+            answered_ms=1_500,
+            ended_ms=31_500,
+            pdd_ms=500,
+            duration_ms=30_000,
+            billed_s=30,
+            release="caller",
+            cause="normal",
+            status=200,
+            currency="USD",
+            card_id=1,
+            revision_id=1,
+            prefix="4420",
+            destination="United Kingdom, London",
+            rate_nanos=9_800_000,
+            net_nanos=4_900_000,
+            tax_nanos=0,
+            gross_nanos=4_900_000,
+            cost_nanos=3_050_000,
+            margin_nanos=1_850_000,
+            user_agent="",
+            codecs="",
+            recording="",
+            attempts=(attempt,),
+            explanation=(Candidate(2, 1, "taken", 6_100_000, 3_700_000),),
+        )
+    )
+
+
+class Bench:
+    """A journal that is written, and a store that is fed from it."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+        self.journal = open_journal(folder)
+        self.ingest = self.fresh_ingest()
+
+    def fresh_ingest(self) -> Ingest:
+        """What a restarted control process begins with."""
+        return Ingest(self.store, SwitchLink(self.folder / "switch.sock"), self.folder / "journal")
+
+    async def stored(self) -> list[str]:
+        async with self.store.read() as tx:
+            return list((await tx.execute(select(tables.cdrs.c.call_id).order_by(tables.cdrs.c.number))).scalars())
+
+    async def position(self) -> int:
+        async with self.store.read() as tx:
+            return await cdrs.read_position(tx)
+
+
+def open_journal(folder: Path) -> Journal:
+    return Journal.open(folder / "journal", JournalSettings(sync="os"), lambda reason: None)
+
+
+@asynccontextmanager
+async def benches(folder: Path) -> AsyncIterator[Bench]:
+    store = open_store(f"sqlite:///{folder}/tandem.db")
+    await store.migrate()
+    bench = Bench(store, folder)
+    try:
+        yield bench
+    finally:
+        bench.journal.close()
+        await store.close()
+
+
+def play(folder: Path, scene: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with benches(folder) as bench:
+            await scene(bench)
+
+    asyncio.run(run())
+
+
+def calls(*numbers: int) -> list[str]:
+    return [f"{number}@test" for number in numbers]
+
+
+def test_records_are_stored_with_the_position_they_reach(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        last = bench.journal.append([ended(1), DeltaApplied(version=4, at_ms=9), ended(2)])
+        assert await bench.ingest.ingest_batch() == 3
+        assert await bench.stored() == calls(1, 2)
+        assert await bench.position() == last == bench.ingest.state.sequence
+        assert await bench.ingest.ingest_batch() == 0
+
+    play(tmp_path, scene)
+
+
+def test_a_restarted_reader_goes_on_where_the_store_is(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.journal.append([ended(1), ended(2)])
+        await bench.ingest.drain()
+        bench.journal.append([ended(3)])
+        await bench.fresh_ingest().drain()
+        assert await bench.stored() == calls(1, 2, 3)
+
+    play(tmp_path, scene)
+
+
+def test_a_restarted_switch_goes_on_in_a_new_segment(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.journal.append([ended(1)])
+        await bench.ingest.drain()
+        bench.journal.close()
+        bench.journal = open_journal(bench.folder)
+        bench.journal.append([ended(2)])
+        await bench.ingest.drain()
+        assert await bench.stored() == calls(1, 2)
+
+    play(tmp_path, scene)
+
+
+def test_a_batch_that_the_store_did_not_take_is_read_again_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.journal.append([ended(1), ended(2)])
+
+        async def fail(*_: object) -> None:
+            raise OperationalError("commit", None, OSError("disk full"))
+
+        with monkeypatch.context() as patch:
+            # After the CDRs were written, before the position was: both must go back.
+            patch.setattr(ingest_module.cdrs, "write_position", fail)
+            with pytest.raises(OperationalError):
+                await bench.ingest.ingest_batch()
+        assert await bench.stored() == []
+        assert await bench.ingest.ingest_batch() == 2
+        assert await bench.stored() == calls(1, 2)
+
+    play(tmp_path, scene)
+
+
+def test_damage_is_named_with_its_place_and_stops_the_reading(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        for number in (1, 2, 3):
+            bench.journal.append([ended(number)])
+        (segment,) = (bench.folder / "journal").glob("*.tj")
+        content = bytearray(segment.read_bytes())
+        content[content.index(b"2@test")] ^= 1
+        segment.write_bytes(content)
+        await bench.ingest.drain()
+        assert await bench.stored() == calls(1)
+        assert segment.name in bench.ingest.state.fault
+        with pytest.raises(JournalCorrupt):
+            await bench.fresh_ingest().ingest_batch()
+        assert await bench.stored() == calls(1)
+
+    play(tmp_path, scene)
+
+
+def test_a_torn_tail_is_waited_for(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.journal.append([ended(1), ended(2)])
+        (segment,) = (bench.folder / "journal").glob("*.tj")
+        whole = segment.read_bytes()
+        segment.write_bytes(whole[:-7])
+        await bench.ingest.drain()
+        assert await bench.stored() == calls(1)
+        assert bench.ingest.state.fault == ""
+        segment.write_bytes(whole)
+        await bench.ingest.drain()
+        assert await bench.stored() == calls(1, 2)
+
+    play(tmp_path, scene)
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=st.lists(st.sampled_from(["write", "read", "restart", "lose"]), min_size=1, max_size=12))
+def test_every_call_is_stored_once_whatever_order_things_happen_in(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    async def scene(bench: Bench) -> None:
+        written: list[int] = []
+        for step in steps:
+            if step == "write":
+                numbers = [len(written) + 1, len(written) + 2]
+                written += numbers
+                bench.journal.append([ended(number) for number in numbers])
+            elif step == "read":
+                await bench.ingest.ingest_batch()
+            elif step == "restart":
+                bench.ingest = bench.fresh_ingest()
+            else:
+                # Killed between the CDRs and the commit.
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(ingest_module.cdrs, "write_position", _cancelled)
+                    try:
+                        await bench.ingest.ingest_batch()
+                    except asyncio.CancelledError:
+                        bench.ingest = bench.fresh_ingest()
+        await bench.ingest.drain()
+        assert await bench.stored() == calls(*written)
+
+    play(tmp_path_factory.mktemp("ingest"), scene)
+
+
+async def _cancelled(*_: object) -> None:
+    raise asyncio.CancelledError
