@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `make help` lists them.
 SHELL := /bin/bash
 PY := .venv/bin/python
-SOURCES := $(shell find config rating switch control -name '*.py' 2>/dev/null)
+SOURCES := $(shell find config rating switch control -type f -not -name '*.pyc' 2>/dev/null)
 
 .PHONY: help run demo test test-fast check bench clean setup build lock
 
@@ -10,11 +10,11 @@ help:
 	@echo "make demo   plays SIPp calls through a fresh switch, prints CDRs and balances"
 	@echo "make test   every test, interpreted and compiled"
 	@echo "make check  ruff, mypy --strict, import-linter"
-	@echo "make bench  processor time per call beside Kamailio"
+	@echo "make bench  processor time per call beside Kamailio; BENCH='--seconds 4' passes options on"
 
 # Python packages, pinned with hashes. The stamp makes repeats free.
 .venv/.deps: requirements.txt
-	@command -v python3.11 >/dev/null || { echo "Python 3.11 is needed: apt-get install python3.11 python3.11-venv" >&2; exit 1; }
+	@bash bench/tools.sh python
 	test -x $(PY) || python3.11 -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
@@ -23,6 +23,7 @@ help:
 .venv/.built: .venv/.deps pyproject.toml setup.py $(SOURCES)
 	rm -rf build/lib* build/temp*
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall .
+	@cd .venv && bin/python -P -c 'from switch.build import build_name; print("tandem is built:", build_name())'
 	@touch $@
 
 setup: .venv/.deps
@@ -35,13 +36,13 @@ tools-%:
 run: .venv/.built
 	.venv/bin/tandem run --config config/example/tandem.toml --example
 
-demo: .venv/.built tools-sipp
+demo: tools-sipp .venv/.built
 	$(PY) sipp_scenarios/demo.py
 
 test-fast: .venv/.deps
 	.venv/bin/pytest -m "not slow"
 
-test: .venv/.built tools-test
+test: tools-test .venv/.built
 	.venv/bin/pytest -m "not slow"
 	TANDEM_TEST_COMPILED=1 .venv/bin/pytest
 
@@ -51,8 +52,8 @@ check: .venv/.deps
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: .venv/.built tools-bench
-	$(PY) bench/run.py
+bench: tools-bench .venv/.built
+	$(PY) bench/run.py $(BENCH)
 
 # Pins again what pyproject.toml asks for, with hashes and without addresses.
 lock:

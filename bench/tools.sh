@@ -1,12 +1,18 @@
 #!/bin/bash
-# tools.sh sipp|test|bench: sees to the Debian packages that a make target needs.
+# tools.sh python|sipp|test|bench: sees to the Debian packages that a make target needs.
 # As root they are installed; otherwise they are named, and the target stops.
 set -eu
+compiler="gcc libc6-dev python3-dev"
 case "${1:-}" in
+  python)
+    # Any Python 3.11 will do, not only Debian's.
+    python3.11 -c 'import ensurepip, venv' 2>/dev/null && exit 0
+    want="python3.11 python3.11-venv"
+    ;;
   sipp) want="sip-tester openssl" ;;
-  test) want="sip-tester openssl iproute2 strace" ;;
-  bench) want="sip-tester openssl iproute2 kamailio kamailio-sqlite-modules kamailio-extra-modules sqlite3" ;;
-  *) echo "usage: tools.sh sipp|test|bench" >&2; exit 2 ;;
+  test) want="sip-tester openssl iproute2 strace $compiler" ;;
+  bench) want="sip-tester openssl iproute2 util-linux kamailio kamailio-sqlite-modules kamailio-extra-modules $compiler" ;;
+  *) echo "usage: tools.sh python|sipp|test|bench" >&2; exit 2 ;;
 esac
 missing=""
 for package in $want; do
