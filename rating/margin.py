@@ -14,11 +14,15 @@ from __future__ import annotations
 from math import gcd
 from typing import Final
 
-from rating.money import DOWN, HALF_UP, UP
-from rating.quotes import Quote, billed_seconds, net_nanos_at
+from rating.money import DOWN, HALF_UP, UP, round_ratio
+from rating.quotes import Quote, billed_seconds, net_nanos_at, sixtieths_at
 
 _FAR: Final = 1 << 60
 """Beyond any length."""
+_TRIES_CHEAP: Final = 64
+_LONG_WALKS_MAX: Final = 4_096
+_LONG_WALKS: Final[dict[tuple[int, ...], tuple[int, int]]] = {}
+"""Results of longer walks: rates of almost the same height and many decimals, seen call after call."""
 
 
 def worst_margin(sell: Quote, buy: Quote, max_s: int) -> tuple[int, int]:
@@ -39,18 +43,19 @@ def losing_durations(sell: Quote, buy: Quote, max_s: int) -> list[tuple[int, int
     comparison = _Comparison(sell, buy, max_s)
     if comparison.worst()[0] >= 0:
         return []
+    longer = 1 if comparison.may_be_shorter else 0
     ranges: list[tuple[int, int]] = []
-    length = 1
+    length = 1 - longer
     while length <= max_s:
         # Nothing changes before the next step of either staircase.
         until = min(comparison.sell.next_step(length), comparison.buy.next_step(length), max_s + 1)
-        if length == 1:
-            until = 2  # The first second has a margin of its own: a part of it may count as none.
         if comparison.margin(length) < 0:
-            if ranges and ranges[-1][1] == length - 1:
-                ranges[-1] = (ranges[-1][0], until - 1)
+            start = max(length, 1)
+            end = min(until - 1 + longer, max_s)
+            if ranges and ranges[-1][1] >= start - 1:
+                ranges[-1] = (ranges[-1][0], end)
             else:
-                ranges.append((length, until - 1))
+                ranges.append((start, end))
         length = until
     return ranges
 
@@ -82,6 +87,22 @@ class _Staircase:
         if length <= self.free_s:
             return 0
         return net_nanos_at(self.quote, billed_seconds(self.quote, length - self.lag), self.rate_nanos)
+
+    def exact(self, length: int) -> int:
+        """The same before rounding and maximum, outside the grace time; in sixtieths of a nano-unit."""
+        billed_s = billed_seconds(self.quote, length - self.lag)
+        return sixtieths_at(self.quote.row, billed_s, self.rate_nanos)
+
+    def rate_at(self, length: int) -> int:
+        """What a second more costs around this length, in nano-units per minute."""
+        rate_nanos = self.rate_nanos
+        if self.quote.row.tiers:
+            billed_s = billed_seconds(self.quote, length - self.lag)
+            for from_s, tier_rate_nanos in self.quote.row.tiers:
+                if billed_s <= from_s:
+                    break
+                rate_nanos = tier_rate_nanos
+        return rate_nanos
 
     def next_step(self, length: int) -> int:
         """The next length that may cost more than this one."""
@@ -151,19 +172,18 @@ class _Comparison:
         self.buy: _Staircase = _Staircase(buy, 0, max_s)
         self.least: int = 0
         self.least_s: int = 0
-        # Unless we round up, a call under a second may count as none, to both.
-        self._may_be_none: bool = not lag and sell.tariff.duration_code != UP
+        # Unless we round up, some of the calls of one length count as a second shorter to both.
+        self.may_be_shorter: bool = not lag and sell.tariff.duration_code != UP
 
     def margin(self, length: int) -> int:
-        """The least margin of calls that are so many seconds long, rounded up."""
-        margin = self.sell.net(length) - self.buy.net(length)
-        if length == 1 and self._may_be_none:
-            return min(margin, self.sell.net(0) - self.buy.net(0))
-        return margin
+        """The margin of calls that count as so many seconds, less the lag."""
+        return self.sell.net(length) - self.buy.net(length)
 
     def worst(self) -> tuple[int, int]:
         self.least = self.margin(1)
         self.least_s = 1
+        if self.may_be_shorter:
+            self.least = min(self.least, self.margin(0))
         starts: list[int] = [1]
         self.sell.changes(starts)
         self.buy.changes(starts)
@@ -210,32 +230,126 @@ class _Comparison:
 
     def _search_line(self, offset: int, period: int, steps: int) -> None:
         """The least margin at offset, offset + period, …: straight lines, each rounded by itself."""
-        sell_rise = period * self._rate_at(self.sell, offset)
-        buy_rise = period * self._rate_at(self.buy, offset)
-        rise = sell_rise - buy_rise
-        sell_unit = 60 * self.sell.quote.tariff.step_nanos
-        buy_unit = 60 * self.buy.quote.tariff.step_nanos
-        # After so many steps both roundings come out as before, so the margin only moved by `rise`.
-        cycle = _repeat(sell_rise, sell_unit) * _repeat(buy_rise, buy_unit)
-        # And so many steps away the straight line has left behind what rounding can make up for.
-        reach = (sell_unit + buy_unit) // abs(rise) + 1 if rise else steps
-        tries = min(steps, cycle, reach)
-        if rise < 0:
-            for step in range(steps - tries, steps + 1):
-                self._try(offset + step * period)
-        else:
-            for step in range(tries + 1):
-                self._try(offset + step * period)
+        sell_rise = period * self.sell.rate_at(offset)
+        buy_rise = period * self.buy.rate_at(offset)
+        if sell_rise < buy_rise:
+            # Downhill: the same line, walked from its far end.
+            offset += steps * period
+            period = -period
+            sell_rise = -sell_rise
+            buy_rise = -buy_rise
+        sell_tariff = self.sell.quote.tariff
+        buy_tariff = self.buy.quote.tariff
+        line = _Line(
+            self.sell.exact(offset),
+            sell_rise,
+            sell_tariff.step_nanos,
+            sell_tariff.rounding_code,
+            self.buy.exact(offset),
+            buy_rise,
+            buy_tariff.step_nanos,
+            buy_tariff.rounding_code,
+            steps,
+        )
+        if self.least > line.bound:
+            margin, step = line.least()
+            if margin < self.least:
+                self.least = margin
+                self.least_s = offset + step * period
 
-    def _rate_at(self, stairs: _Staircase, length: int) -> int:
-        """What a second more costs around this length, in nano-units per minute."""
-        rate_nanos = stairs.rate_nanos
-        billed_s = billed_seconds(stairs.quote, length - stairs.lag)
-        for from_s, tier_rate_nanos in stairs.quote.row.tiers:
-            if billed_s <= from_s:
+
+class _Line:
+    """Two straight lines in sixtieths of a nano-unit, each rounded by its card, whose distance does not fall."""
+
+    def __init__(
+        self,
+        sell: int,
+        sell_rise: int,
+        sell_step: int,
+        sell_code: int,
+        buy: int,
+        buy_rise: int,
+        buy_step: int,
+        buy_code: int,
+        steps: int,
+    ) -> None:
+        self.sell: int = sell
+        self.sell_rise: int = sell_rise
+        self.sell_step: int = sell_step
+        self.sell_code: int = sell_code
+        self.buy: int = buy
+        self.buy_rise: int = buy_rise
+        self.buy_step: int = buy_step
+        self.buy_code: int = buy_code
+        self.steps: int = steps
+        self.bound: int = self._bound()
+        """No rounded margin on the line is under it."""
+
+    def least(self) -> tuple[int, int]:
+        """The least rounded margin, and after how many steps it comes; not always the first that has it."""
+        tries = self._tries()
+        if tries <= _TRIES_CHEAP:
+            return self._walk(tries)
+        key = (self.sell, self.sell_rise, self.sell_step, self.sell_code, self.buy, self.buy_rise, self.buy_step)
+        known = _LONG_WALKS.get((*key, self.buy_code, tries))
+        if known is None:
+            known = self._walk(tries)
+            if len(_LONG_WALKS) >= _LONG_WALKS_MAX:
+                _LONG_WALKS.clear()
+            _LONG_WALKS[(*key, self.buy_code, tries)] = known
+        return known
+
+    def _walk(self, tries: int) -> tuple[int, int]:
+        least = self._margin(0)
+        least_at = 0
+        for step in range(1, tries + 1):
+            if least <= self.bound:
                 break
-            rate_nanos = tier_rate_nanos
-        return rate_nanos
+            margin = self._margin(step)
+            if margin < least:
+                least = margin
+                least_at = step
+        return least, least_at
+
+    def _margin(self, step: int) -> int:
+        return round_ratio(self.sell + step * self.sell_rise, 60, self.sell_step, self.sell_code) - round_ratio(
+            self.buy + step * self.buy_rise, 60, self.buy_step, self.buy_code
+        )
+
+    def _tries(self) -> int:
+        """How many steps to walk at most."""
+        sell_unit = 60 * self.sell_step
+        buy_unit = 60 * self.buy_step
+        rise = self.sell_rise - self.buy_rise
+        # After so many steps both roundings come out as before, and the margin has risen at best.
+        cycle = _repeat(self.sell_rise, sell_unit) * _repeat(self.buy_rise, buy_unit)
+        tries = cycle if cycle < self.steps else self.steps
+        if rise:
+            # And so many steps away the line has risen more than rounding can take back.
+            reach = (sell_unit + buy_unit) // rise + 1
+            if reach < tries:
+                return reach
+        return tries
+
+    def _bound(self) -> int:
+        """The first step's exact margin, less what rounding may take, up to the next amount that both decimals give."""
+        low = 2 * (self.sell - self.buy)
+        is_reached = True
+        if self.sell_code == HALF_UP:
+            low -= 60 * self.sell_step
+            is_reached = False
+        elif self.sell_code == DOWN:
+            low -= 120 * self.sell_step
+            is_reached = False
+        if self.buy_code == HALF_UP:
+            low -= 60 * self.buy_step
+        elif self.buy_code == UP:
+            low -= 120 * self.buy_step
+            is_reached = False
+        grain = self.sell_step if self.sell_step < self.buy_step else self.buy_step
+        if is_reached:
+            return -(-low // (120 * grain)) * grain
+        return (low // (120 * grain) + 1) * grain
 
 
 def _repeat(rise: int, unit: int) -> int:

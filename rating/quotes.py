@@ -186,27 +186,25 @@ def billed_seconds(quote: Quote, duration_s: int) -> int:
 
 def net_nanos_at(quote: Quote, billed_s: int, rate_nanos: int) -> int:
     """The net charge of an answered call outside its grace time, at this rate."""
-    row = quote.row
-    sixtieths = row.connect_fee_nanos * 60
-    if row.tiers:
-        sixtieths += _tiered(row, billed_s, rate_nanos)
-    else:
-        sixtieths += billed_s * rate_nanos
-    net = round_ratio(sixtieths, 60, quote.tariff.step_nanos, quote.tariff.rounding_code)
+    exact = sixtieths_at(quote.row, billed_s, rate_nanos)
+    net = round_ratio(exact, 60, quote.tariff.step_nanos, quote.tariff.rounding_code)
     return quote.max_cost_nanos if 0 <= quote.max_cost_nanos < net else net
 
 
-def _tiered(row: RateRow, billed_s: int, rate_nanos: int) -> int:
-    """Seconds times their rates: each stretch between two tiers at the rate of the tier it follows."""
-    total = 0
+def sixtieths_at(row: RateRow, billed_s: int, rate_nanos: int) -> int:
+    """The same before rounding and maximum, exactly: in sixtieths of a nano-unit."""
+    exact = row.connect_fee_nanos * 60
+    if not row.tiers:
+        return exact + billed_s * rate_nanos
+    # Each stretch between two tiers at the rate of the tier it follows.
     reached_s = 0
     for from_s, tier_rate_nanos in row.tiers:
         if billed_s <= from_s:
             break
-        total += (from_s - reached_s) * rate_nanos
+        exact += (from_s - reached_s) * rate_nanos
         reached_s = from_s
         rate_nanos = tier_rate_nanos
-    return total + (billed_s - reached_s) * rate_nanos
+    return exact + (billed_s - reached_s) * rate_nanos
 
 
 def _window_rate(row: RateRow, tariff: Tariff, at_ms: int) -> int:

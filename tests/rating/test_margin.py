@@ -44,7 +44,7 @@ def margins_by_length(sell: Quote, buy: Quote, max_s: int) -> list[int]:
     ]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(quotes(), quotes(), MAX_S)
 def test_worst_margin_is_the_least_of_all_lengths_priced_one_by_one(sell: Quote, buy: Quote, max_s: int) -> None:
     margins = margins_by_length(sell, buy, max_s)
