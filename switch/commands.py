@@ -1,0 +1,109 @@
+"""What the control plane may ask of the switch, each answered at once, between two batches of messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from switch.configuration import Configuration
+from switch.frames import (
+    EndCall,
+    JournalIngested,
+    ListCalls,
+    LiveCall,
+    PutDelta,
+    PutSnapshot,
+    ReadStats,
+    Reply,
+    Request,
+    Simulate,
+    Simulated,
+    Stats,
+)
+from switch.pump import Core, Pump
+from switch.snapshot import Delta, Snapshot
+
+log = structlog.get_logger("switch.commands")
+
+
+class Asked(Core, Protocol):
+    """The engine as the control plane sees it."""
+
+    def load(self, snapshot: Snapshot) -> None: ...
+    def apply(self, delta: Delta) -> None: ...
+    def list_calls(self, customer_id: int | None, now: float) -> list[LiveCall]: ...
+    def end_call(self, cdr_id: str, now: float) -> bool: ...
+    def simulate(self, request: Simulate, now: float) -> Simulated: ...
+    def stats(self) -> Stats: ...
+
+
+class Commands:
+    """Handles requests on one engine; `handle_changed` hears of a new configuration once it is in force."""
+
+    def __init__(
+        self,
+        engine: Asked,
+        pump: Pump,
+        configuration: Configuration,
+        handle_changed: Callable[[], None],
+        handle_ingested: Callable[[int], None],
+    ) -> None:
+        self._engine = engine
+        self._pump = pump
+        self._configuration = configuration
+        self._handle_changed = handle_changed
+        self._handle_ingested = handle_ingested
+
+    def handle(self, request: Request) -> Reply | None:
+        """Do what was asked; a request that names no reply gets none."""
+        if isinstance(request, JournalIngested):
+            self._handle_ingested(request.sequence)
+            return None
+        now = time.monotonic()
+        try:
+            result = self._do(request, now)
+        except Exception as error:
+            log.exception("request failed", kind=type(request).__name__)
+            return Reply(id=request.id, error=str(error) or type(error).__name__)
+        finally:
+            self._pump.flush(now)
+        if isinstance(result, Refusal):
+            return Reply(id=request.id, error=result.reason)
+        return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode(result)))
+
+    def _do(self, request: PutSnapshot | PutDelta | ListCalls | EndCall | Simulate | ReadStats, now: float) -> Any:
+        if isinstance(request, PutDelta):
+            return self._apply(request.delta)
+        if isinstance(request, PutSnapshot):
+            self._engine.load(request.snapshot)
+            self._configuration.replace(request.snapshot)
+            self._handle_changed()
+            return None
+        if isinstance(request, ListCalls):
+            return self._engine.list_calls(request.customer_id, now)
+        if isinstance(request, EndCall):
+            log.info("call ended by order", cdr=request.cdr_id, by=request.by)
+            return self._engine.end_call(request.cdr_id, now)
+        if isinstance(request, Simulate):
+            return self._engine.simulate(request, now)
+        return self._engine.stats()
+
+    def _apply(self, delta: Delta) -> Any:
+        here = self._configuration.version
+        if delta.version != here + 1:
+            return Refusal(f"delta {delta.version} does not follow version {here}")
+        self._engine.apply(delta)
+        self._configuration.apply(delta)
+        self._handle_changed()
+        return None
+
+
+class Refusal:
+    """A request that was understood and cannot be done."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
