@@ -27,7 +27,7 @@ from switch.wire.headers import (
 )
 from switch.wire.limits import DEFAULT_LIMITS, Limits
 from switch.wire.name_addr import NameAddr
-from switch.wire.scan import TOKEN, TOKEN_BYTES, end_of_quoted, is_token, refusing, split_commas, unfold
+from switch.wire.scan import TOKEN, TOKEN_BYTES, end_of_quoted, is_token, refusing, split_commas, split_outside, unfold
 from switch.wire.uri import URI_BYTES, check_uri
 from switch.wire.via import Via, unreadable_via
 
@@ -220,7 +220,7 @@ def _start_response(data: bytes, lines: list[bytes], body: bytes, start: bytes) 
     return Response(data, lines, body, status, start[12:])
 
 
-def _read_headers(message: Request | Response, limits: Limits) -> None:
+def _read_headers(message: Message, limits: Limits) -> None:
     """Fill in ids and values.
 
     Raises:
@@ -250,8 +250,9 @@ def _read_headers(message: Request | Response, limits: Limits) -> None:
         value = unfold(value) if is_folded else value.strip(b" \t")
         if hid == VIA:
             if 44 in value:
-                values = split_commas(value)
-                if not values:
+                # No empty values here: where responses go is no place for a guess.
+                values = split_outside(value, 44, True)
+                if b"" in values:
                     raise ParseError("empty Via")
                 message.via_count += len(values)
                 value = values[0]

@@ -152,8 +152,7 @@ def _parse_general(via: Via, value: bytes) -> None:
         via.host, via.port = split_host_port(sent_by)
     seen: set[bytes] = set()
     for index in range(1, len(pieces)):
-        if pieces[index]:
-            _read_param(via, pieces[index], seen)
+        _read_param(via, pieces[index], seen)
 
 
 def _read_param(via: Via, piece: bytes, seen: set[bytes]) -> None:
