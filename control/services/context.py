@@ -84,7 +84,7 @@ class Change:
         self.remove: list[Key] = []
         self.is_pending = False
 
-    async def audit(self, action: str, noun: str, id: object, before: object = None, after: object = None) -> None:
+    async def audit(self, action: str, noun: str, noun_id: object, before: object = None, after: object = None) -> None:
         """Write who did what. `before` and `after` are what the API would show: never a secret."""
         await self.tx.execute(
             insert(tables.audit).values(
@@ -94,7 +94,7 @@ class Change:
                 actor_name=self.actor.name,
                 action=action,
                 noun=noun,
-                noun_id=str(id),
+                noun_id=str(noun_id),
                 before=None if before is None else to_json(before),
                 after=None if after is None else to_json(after),
             )

@@ -27,8 +27,8 @@ class ServiceError(Exception):
 
 
 class NotFound(ServiceError):
-    def __init__(self, noun: str, id: object) -> None:
-        super().__init__(f"There is no {noun.replace('_', ' ')} {id}.")
+    def __init__(self, noun: str, noun_id: object) -> None:
+        super().__init__(f"There is no {noun.replace('_', ' ')} {noun_id}.")
 
 
 class Invalid(ServiceError):

@@ -317,7 +317,7 @@ admin_keys: Final = Table(
     Column("role", String(16), nullable=False),
     Column("key_hash", LargeBinary, nullable=False),
     Column("hint", Text, nullable=False),
-    Column("expires_ms", BigInteger),
+    Column("expires_at_ms", BigInteger),
     *_stamps(),
 )
 _unique_alive("uq_admin_keys_name", admin_keys, "name_key")

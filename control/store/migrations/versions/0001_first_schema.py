@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("key_hash", sa.LargeBinary(), nullable=False),
         sa.Column("hint", sa.Text(), nullable=False),
-        sa.Column("expires_ms", sa.BigInteger(), nullable=True),
+        sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("row_version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),

@@ -1,0 +1,214 @@
+"""Customers: whose calls come in, and what they may cost."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import exists, or_
+from sqlalchemy.engine import RowMapping
+
+from control.services.clients import CLIENTS
+from control.services.context import Change, Context
+from control.services.currencies import check_currency
+from control.services.endpoints import ENDPOINTS
+from control.services.errors import Conflict, FieldError, NotFound, Reference, SwitchAway, invalid
+from control.services.fields import (
+    Amount,
+    Channels,
+    Cps,
+    Currency,
+    Id,
+    Label,
+    Moment,
+    Name,
+    Notes,
+    Percent,
+    Timers,
+    amount_nanos,
+    check_time_zone,
+    ms_moment,
+)
+from control.services.ingress_routes import INGRESS_ROUTES
+from control.services.nouns import Noun, Stamps
+from control.services.pages import ListQuery, contains, filter_rows
+from control.services.records import customer_record
+from control.services.sip_users import SIP_USERS
+from control.store import tables
+from control.store.engine import Tx
+from switch.snapshot import Record
+
+Status = Literal["pending_approval", "active", "inactive", "penalty"]
+Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^(?![\s\S]*[\x00-\x1f\x7f])")]
+
+MOVES: Final[dict[Status, tuple[Status, ...]]] = {
+    "pending_approval": ("active", "inactive"),
+    "active": ("inactive", "penalty"),
+    "inactive": ("active",),
+    "penalty": ("active", "inactive"),
+}
+"""From each status to where; nobody goes back to waiting for approval."""
+
+
+class CustomerNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Name
+    status: Status = "active"
+    penalty_until: Moment | None = None
+    """With status `penalty`, and only then: when it ends by itself."""
+    currency: Currency = "USD"
+    client_id: Id | None = None
+    """The client whose telephony this is; a client has one such account at most."""
+    debit_limit: Amount = "0"
+    """How far below zero the balance may go; below 0 it is a buffer that cannot be spent."""
+    minimum_payment: Amount | None = None
+    minimum_payment_period: Literal["daily", "weekly", "monthly"] | None = None
+    tax_percent: Percent = "0"
+    paypal_email: Label = ""
+    website: Label = ""
+    address: Notes = ""
+    portal_access: bool = False
+    channels: Channels | None = None
+    flow_speed_cps: Cps | None = None
+    daily_spend_limit: Amount | None = None
+    allow_inbound_without_credit: bool = False
+    timers: Timers = Timers()
+    time_zone: Label = "UTC"
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=50)] = ()
+    notes_public: Notes = ""
+    notes_private: Notes = ""
+
+
+class Customer(CustomerNew, Stamps, frozen=True, kw_only=True):
+    pass
+
+
+class CustomerQuery(ListQuery, frozen=True, kw_only=True):
+    status: Status | None = None
+    currency: str | None = None
+    client_id: Id | None = None
+
+
+class Customers(Noun[CustomerNew, Customer]):
+    name = "customer"
+    table = tables.customers
+    new = CustomerNew
+    out = Customer
+    amounts = ("debit_limit", "minimum_payment", "daily_spend_limit")
+    moments = ("penalty_until",)
+    fixed = ("currency",)
+    sorts = ("name", "id", "status", "created_at", "updated_at")
+    search = ("name_key", "tags", "paypal_email")
+
+    async def check(self, ctx: Context, change: Change, new: CustomerNew, before: RowMapping | None) -> dict[str, Any]:
+        columns = self.columns(new)
+        detail = "Another customer has this name."
+        await self.check_unique(change.tx, before, "name", detail, name_key=columns["name_key"])
+        check_currency("currency", new.currency)
+        check_time_zone("time_zone", new.time_zone)
+        if new.paypal_email:
+            _check_email("paypal_email", new.paypal_email)
+        if new.website:
+            _check_website("website", new.website)
+        for path in ("minimum_payment", "daily_spend_limit"):
+            amount = getattr(new, path)
+            if amount is not None and amount_nanos(path, amount) < 0:
+                raise invalid(path, "below 0")
+        _check_status(new, before, columns["penalty_until_ms"], change.now_ms)
+        if new.client_id is not None and (before is None or before["client_id"] != new.client_id):
+            await self._check_client(change.tx, new.client_id, before)
+        return {}
+
+    async def archive(self, ctx: Context, row_id: int, expected: int | None = None) -> None:
+        """As every row, and never under live calls: they would end in an account that is gone."""
+        try:
+            calls = await ctx.switch.list_calls(row_id)
+        except SwitchAway as error:
+            detail = "Whether the customer has live calls is not known while the switch is away."
+            raise Conflict(detail) from error
+        if calls:
+            references = [Reference(noun="call", id=call.cdr_id, name=call.dialled) for call in calls[:100]]
+            raise Conflict(f"The customer has {len(calls)} live calls.", references=references)
+        await super().archive(ctx, row_id, expected)
+
+    async def archive_owned(self, change: Change, row: RowMapping) -> None:
+        for noun in (ENDPOINTS, SIP_USERS, INGRESS_ROUTES):
+            for owned in await noun.rows_of(change.tx, "customer_id", row["id"]):
+                await noun.archive_in(change, owned["id"])
+
+    async def record(self, tx: Tx, row: RowMapping) -> Record:
+        return customer_record(row)
+
+    def filtered(self, query: ListQuery) -> Any:
+        """Search also finds a customer by the addresses and names that its calls come with."""
+        if not query.search:
+            return super().filtered(query)
+        found = [contains(self.table, name, query.search) for name in self.search]
+        for table, column in ((tables.endpoints, "host"), (tables.sip_users, "username")):
+            mine = table.c.customer_id == self.table.c.id
+            alive = table.c.archived_ms.is_(None)
+            found.append(exists().where(mine, alive, contains(table, column, query.search)))
+        return filter_rows(self.table, msgspec.structs.replace(query, search=""), ()).where(or_(*found))
+
+    async def _check_client(self, tx: Tx, client_id: int, before: RowMapping | None) -> None:
+        try:
+            await CLIENTS.row(tx, client_id)
+        except NotFound as error:
+            raise invalid("client_id", f"there is no client {client_id}") from error
+        detail = "The client has a customer account already."
+        await self.check_unique(tx, before, "client_id", detail, client_id=client_id)
+
+
+CUSTOMERS: Final = Customers()
+
+
+async def end_penalties(ctx: Context) -> int:
+    """Make customers active again whose penalty is over; how many. The switch knows the time by itself."""
+    async with ctx.store.read() as tx:
+        if not _ended(await CUSTOMERS.rows_of(tx, "status", "penalty"), ctx.now_ms()):
+            return 0
+    async with ctx.change() as change:
+        ended = _ended(await CUSTOMERS.rows_of(change.tx, "status", "penalty"), change.now_ms)
+        for row in ended:
+            await CUSTOMERS.update_in(ctx, change, row["id"], {"status": "active", "penalty_until": None})
+    return len(ended)
+
+
+def _ended(rows: list[RowMapping], now_ms: int) -> list[RowMapping]:
+    return [row for row in rows if row["penalty_until_ms"] is not None and row["penalty_until_ms"] <= now_ms]
+
+
+def _check_status(new: CustomerNew, before: RowMapping | None, until_ms: int | None, now_ms: int) -> None:
+    was = None if before is None else before["status"]
+    if was is not None and was != new.status and new.status not in MOVES[was]:
+        detail = f"A customer cannot go from {was} to {new.status}."
+        raise Conflict(detail, errors=[FieldError("status", detail)])
+    if new.status != "penalty":
+        if until_ms is not None:
+            raise invalid("penalty_until", "only with status penalty")
+    elif was != "penalty" or before is None or before["penalty_until_ms"] != until_ms:
+        if until_ms is None:
+            raise invalid("penalty_until", "a penalty needs an end")
+        if until_ms <= now_ms:
+            raise invalid("penalty_until", f"not after now ({ms_moment(now_ms).isoformat()})")
+
+
+_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:(?!-)[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}")
+
+
+def _check_email(path: str, text: str) -> None:
+    """The dot-atom form of RFC 5321 §4.1.2; nobody receives mail at the others."""
+    if len(text) > 254 or not _EMAIL.fullmatch(text) or ".." in text or text.startswith("."):
+        raise invalid(path, "not an e-mail address")
+
+
+def _check_website(path: str, text: str) -> None:
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good or any(character.isspace() for character in text):
+        raise invalid(path, "not an http or https URL")

@@ -1,0 +1,289 @@
+"""What all rows of configuration have in common: create, read, list, change and archive.
+
+A noun is a table, the struct that a client may write (`new`), and the struct that it reads
+(`out`, the same fields with `id`, `row_version` and times). A change decodes the row as it would
+be after it as a whole `new`, so that creating and patching go by one set of rules.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from sqlalchemy import Table, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from control.services.context import Change, Context
+from control.services.errors import Conflict, FieldError, LostRace, NotFound, Reference, invalid
+from control.services.fields import (
+    ROW_ID_MAX,
+    Moment,
+    amount_nanos,
+    check_name,
+    moment_ms,
+    ms_moment,
+    name_key,
+    percent_ppm,
+    percent_text,
+)
+from control.services.pages import ListQuery, Page, filter_rows, read_page
+from control.services.problems import convert
+from control.store.engine import Tx
+from rating.money import format_amount
+from switch.snapshot import Key, Record
+
+
+class Stamps(msgspec.Struct, frozen=True, kw_only=True):
+    """What every row says about itself; `row_version` is what `If-Match` wants."""
+
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
+
+
+NewT = TypeVar("NewT", bound=msgspec.Struct)
+OutT = TypeVar("OutT", bound=Stamps)
+
+TIMERS: Final = ("first_reply_ms", "pdd_ms", "ring_ms")
+
+
+class Noun(Generic[NewT, OutT]):
+    """One kind of row. Subclasses name its parts and add its rules in the `check…` hooks."""
+
+    name: str
+    table: Table
+    new: type[NewT]
+    out: type[OutT]
+    amounts: tuple[str, ...] = ()
+    """Fields that are decimal strings outside and `…_nanos` in the table."""
+    moments: tuple[str, ...] = ()
+    """Fields that are times outside and `…_ms` in the table."""
+    fixed: tuple[str, ...] = ()
+    """Fields that never change after creation: 409."""
+    sorts: tuple[str, ...] = ("id", "created_at", "updated_at")
+    search: tuple[str, ...] = ()
+
+    # --- hooks
+
+    async def check(self, ctx: Context, change: Change, new: NewT, before: RowMapping | None) -> dict[str, Any]:
+        """Refuse what breaks the noun's rules; what is returned is written beside the fields.
+
+        `before` is the row as it was, None where it is created.
+        """
+        return {}
+
+    async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
+        """What would point to nothing if this row went."""
+        return []
+
+    async def archive_owned(self, change: Change, row: RowMapping) -> None:
+        """Archive what belongs to the row alone and goes with it."""
+
+    async def record(self, tx: Tx, row: RowMapping) -> Record | None:
+        """The switch's record of this row; None for what calls never ask about."""
+        return None
+
+    def shown(self, row: RowMapping) -> dict[str, Any]:
+        """Fields of `out` that no column has."""
+        return {}
+
+    # --- what callers use
+
+    async def create(self, ctx: Context, new: NewT) -> OutT:
+        async with ctx.change() as change:
+            return await self.create_in(ctx, change, new)
+
+    async def create_in(self, ctx: Context, change: Change, new: NewT, **more: Any) -> OutT:
+        """Create inside a change that does more than that; `more` are columns that no field gives."""
+        values = {**self.columns(new), **more, **await self.check(ctx, change, new, None)}
+        stamps = {"created_ms": change.now_ms, "updated_ms": change.now_ms}
+        returning = insert(self.table).values(**values, **stamps).returning(self.table.c.id)
+        row_id = (await change.tx.execute(returning)).scalar_one()
+        row = await self.row(change.tx, row_id)
+        return await self._announce(change, "create", None, row)
+
+    async def get(self, ctx: Context, row_id: int) -> OutT:
+        async with ctx.store.read() as tx:
+            return self.struct(await self.row(tx, row_id))
+
+    async def page(self, ctx: Context, query: ListQuery) -> Page[OutT]:
+        async with ctx.store.read() as tx:
+            statement = self.filtered(query)
+            rows, next_cursor = await read_page(tx, self.table, statement, query, self.sorts)
+        return Page(items=[self.struct(row) for row in rows], next_cursor=next_cursor)
+
+    async def update(self, ctx: Context, row_id: int, sent: dict[str, Any], expected: int | None = None) -> OutT:
+        """Change the fields in `sent` and no other.
+
+        `expected` is the version that the caller has read (`If-Match`); without it the last
+        writer wins. A `row_version` among the fields does the same, as 409 instead of 412.
+        """
+        async with ctx.change() as change:
+            return await self.update_in(ctx, change, row_id, sent, expected)
+
+    async def update_in(
+        self, ctx: Context, change: Change, row_id: int, sent: dict[str, Any], expected: int | None = None
+    ) -> OutT:
+        before = await self.row(change.tx, row_id)
+        sent = self._checked_version(before, sent, expected)
+        new = self.merged(before, sent)
+        more = await self.check(ctx, change, new, before)
+        values = {**self.columns(new), **more}
+        if all(before[name] == value for name, value in values.items()):
+            return self.struct(before)
+        row = await self.write(change, before, values)
+        return await self._announce(change, "update", before, row)
+
+    async def archive(self, ctx: Context, row_id: int, expected: int | None = None) -> None:
+        """Take the row out of lists and out of the switch, with what belongs to it.
+
+        Raises:
+            Conflict: something else refers to it; the references are named.
+        """
+        async with ctx.change() as change:
+            await self.archive_in(change, row_id, expected)
+
+    async def archive_in(self, change: Change, row_id: int, expected: int | None = None) -> None:
+        row = await self.row(change.tx, row_id)
+        self._checked_version(row, {}, expected)
+        references = await self.references(change.tx, row)
+        if references:
+            raise Conflict(f"The {self.title} is in use.", references=references)
+        await self.archive_owned(change, row)
+        await self.write(change, row, {"archived_ms": change.now_ms})
+        await change.audit("archive", self.name, row_id, before=self.struct(row))
+        record = await self.record(change.tx, row)
+        if record is not None:
+            change.remove.append(Key(kind=self.name, id=row_id))
+
+    async def write(self, change: Change, before: RowMapping, values: dict[str, Any]) -> RowMapping:
+        """Write columns and count the version up; the row that comes back may be archived."""
+        row_id = before["id"]
+        stamped = {**values, "row_version": before["row_version"] + 1, "updated_ms": change.now_ms}
+        await change.tx.execute(update(self.table).where(self.table.c.id == row_id).values(**stamped))
+        rows = await change.tx.execute(select(self.table).where(self.table.c.id == row_id))
+        return rows.mappings().one()
+
+    async def row(self, tx: Tx, row_id: int) -> RowMapping:
+        """One row that is not archived, or `NotFound`."""
+        found = None
+        if 0 < row_id <= ROW_ID_MAX:
+            alive = self.table.c.archived_ms.is_(None)
+            found = (await tx.execute(select(self.table).where(self.table.c.id == row_id, alive))).mappings().first()
+        if found is None:
+            raise NotFound(self.name, row_id)
+        return found
+
+    async def rows_of(self, tx: Tx, column: str, value: object) -> list[RowMapping]:
+        alive = self.table.c.archived_ms.is_(None)
+        query = select(self.table).where(self.table.c[column] == value, alive).order_by(self.table.c.id)
+        return list((await tx.execute(query)).mappings())
+
+    async def check_unique(self, tx: Tx, before: RowMapping | None, path: str, detail: str, **columns: object) -> None:
+        """Refuse a value that another row has; `columns` are what must differ together."""
+        query = select(self.table.c.id).where(self.table.c.archived_ms.is_(None))
+        for name, value in columns.items():
+            query = query.where(self.table.c[name] == value)
+        if before is not None:
+            query = query.where(self.table.c.id != before["id"])
+        other = (await tx.execute(query.limit(1))).scalar_one_or_none()
+        if other is not None:
+            raise Conflict(
+                detail, errors=[FieldError(path, detail)], references=[Reference(noun=self.name, id=str(other))]
+            )
+
+    # --- rows and structs
+
+    @property
+    def title(self) -> str:
+        return self.name.replace("_", " ")
+
+    def filtered(self, query: ListQuery) -> Any:
+        return filter_rows(self.table, query, self.search)
+
+    def columns(self, new: NewT) -> dict[str, Any]:
+        """The struct's fields as columns."""
+        values: dict[str, Any] = {}
+        for name in new.__struct_fields__:
+            value = getattr(new, name)
+            if name in self.amounts:
+                values[f"{name}_nanos"] = None if value is None else amount_nanos(name, value)
+            elif name in self.moments:
+                values[f"{name}_ms"] = None if value is None else moment_ms(name, value)
+            elif name == "tax_percent":
+                values["tax_ppm"] = percent_ppm(name, value)
+            elif name == "timers":
+                values.update({timer: getattr(value, timer) for timer in TIMERS})
+            elif name == "name" and "name_key" in self.table.c:
+                check_name(name, value)
+                values.update(name=value, name_key=name_key(value))
+            elif name in self.table.c:
+                values[name] = msgspec.to_builtins(value, str_keys=True)
+        return values
+
+    def struct(self, row: RowMapping) -> OutT:
+        """The row as clients read it."""
+        values = self._fields(row, self.out)
+        values.update(
+            id=row["id"],
+            row_version=row["row_version"],
+            created_at=ms_moment(row["created_ms"]),
+            updated_at=ms_moment(row["updated_ms"]),
+            **self.shown(row),
+        )
+        return msgspec.convert(values, self.out, str_keys=True)
+
+    def merged(self, before: RowMapping, sent: dict[str, Any]) -> NewT:
+        """The row with the fields of `sent` instead of its own, as a `new` that may be checked."""
+        for name in self.fixed:
+            if name in sent and sent[name] != self._fields(before, self.new).get(name):
+                detail = f"{name} cannot be changed after creation."
+                raise Conflict(detail, errors=[FieldError(name, detail)])
+        values = self._fields(before, self.new)
+        for name, value in sent.items():
+            old = values.get(name)
+            # A group of fields is patched field by field, as the row is; lists and tables are replaced.
+            values[name] = {**old, **value} if name == "timers" and isinstance(value, dict) and old else value
+        return convert(values, self.new)
+
+    def _fields(self, row: RowMapping, kind: type[msgspec.Struct]) -> dict[str, Any]:
+        """The columns of a row as the fields of a struct, in plain values."""
+        values: dict[str, Any] = {}
+        for name in kind.__struct_fields__:
+            if name in self.amounts:
+                nanos = row[f"{name}_nanos"]
+                values[name] = None if nanos is None else format_amount(nanos)
+            elif name in self.moments:
+                ms = row[f"{name}_ms"]
+                values[name] = None if ms is None else ms_moment(ms)
+            elif name == "tax_percent":
+                values[name] = percent_text(row["tax_ppm"])
+            elif name == "timers":
+                values[name] = {timer: row[timer] for timer in TIMERS}
+            elif name in row:
+                values[name] = row[name]
+        return values
+
+    async def _announce(self, change: Change, action: str, before: RowMapping | None, row: RowMapping) -> OutT:
+        """Audit what became of a row, and hand its record to the switch."""
+        out = self.struct(row)
+        old = None if before is None else self.struct(before)
+        await change.audit(action, self.name, row["id"], before=old, after=out)
+        record = await self.record(change.tx, row)
+        if record is not None:
+            change.put.append(record)
+        return out
+
+    def _checked_version(self, row: RowMapping, sent: dict[str, Any], expected: int | None) -> dict[str, Any]:
+        current = row["row_version"]
+        if expected is not None and expected != current:
+            raise LostRace(expected, current, is_precondition=True)
+        if "row_version" not in sent:
+            return sent
+        read = sent["row_version"]
+        if not isinstance(read, int) or isinstance(read, bool):
+            raise invalid("row_version", "expected a whole number")
+        if read != current:
+            raise LostRace(read, current, is_precondition=False)
+        return {name: value for name, value in sent.items() if name != "row_version"}

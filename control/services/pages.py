@@ -1,0 +1,108 @@
+"""Lists by pages: filters, search, order, and a cursor that says where the last page ended.
+
+A page begins after the last row of the one before, by the order's own key and the id: rows that
+come or go meanwhile neither repeat nor hide others, and page one million costs what page one does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Select, String, Table, and_, cast, func, or_, select
+from sqlalchemy.engine import RowMapping
+
+from control.services.errors import invalid
+from control.services.fields import ROW_ID_MAX, name_key
+from control.store.engine import Tx
+
+PAGE_ROWS: Final = 50
+PAGE_ROWS_MAX: Final = 500
+
+T = TypeVar("T")
+
+Search = Annotated[str, Meta(max_length=200, pattern=r"^(?![\s\S]*\x00)")]
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Query parameters that every list takes; a noun's own filters come on top."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX, description="Rows on a page.")] = PAGE_ROWS
+    cursor: Annotated[str, Meta(max_length=500, description="`next_cursor` of the page before.")] = ""
+    sort: Annotated[str, Meta(max_length=40, description="A field, with `-` before it for descending.")] = ""
+    search: Search = ""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    items: list[T]
+    next_cursor: str | None
+    """None on the last page."""
+
+
+_COMMON: Final = frozenset(ListQuery.__struct_fields__)
+
+
+def filter_rows(table: Table, query: ListQuery, search: tuple[str, ...]) -> Select[Any]:
+    """Rows that are not archived and match: each further field of the query is a column's value."""
+    statement = select(table).where(table.c.archived_ms.is_(None))
+    for name in query.__struct_fields__:
+        value = getattr(query, name)
+        if name not in _COMMON and value is not None and name in table.c:
+            statement = statement.where(table.c[name] == value)
+    if query.search:
+        statement = statement.where(or_(*(contains(table, name, query.search) for name in search)))
+    return statement
+
+
+def contains(table: Table, column: str, text: str) -> Any:
+    """Whether a column holds a text somewhere, whatever the case."""
+    if column == "name_key":
+        return table.c.name_key.contains(name_key(text), autoescape=True)
+    return func.lower(cast(table.c[column], String)).contains(text.lower(), autoescape=True)
+
+
+async def read_page(
+    tx: Tx, table: Table, statement: Select[Any], query: ListQuery, sorts: tuple[str, ...]
+) -> tuple[list[RowMapping], str | None]:
+    """One page of a filtered statement, and the cursor of the next one."""
+    wanted = query.sort or sorts[0]
+    is_descending = wanted.startswith("-")
+    field = wanted.removeprefix("-")
+    if field not in sorts:
+        raise invalid("sort", f"one of {', '.join(sorts)}, with - before it for descending")
+    column = table.c[_SORT_COLUMNS.get(field, field)]
+    row_id = table.c.id
+    if query.cursor:
+        value, after = _read_cursor(query.cursor, wanted, str if column.type.python_type is str else int)
+        further = column < value if is_descending else column > value
+        next_id = row_id < after if is_descending else row_id > after
+        statement = statement.where(or_(further, and_(column == value, next_id)))
+    order = (column.desc(), row_id.desc()) if is_descending else (column.asc(), row_id.asc())
+    rows = list((await tx.execute(statement.order_by(*order).limit(query.limit + 1))).mappings())
+    if len(rows) <= query.limit:
+        return rows, None
+    rows = rows[: query.limit]
+    return rows, make_cursor(wanted, rows[-1][column.name], rows[-1]["id"])
+
+
+_SORT_COLUMNS: Final = {"name": "name_key", "created_at": "created_ms", "updated_at": "updated_ms"}
+
+
+def make_cursor(order: str, value: object, row_id: int) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode((order, value, row_id))).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, order: str, kind: type[str] | type[int]) -> tuple[str | int, int]:
+    try:
+        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        was, value, row_id = msgspec.msgpack.decode(packed, type=tuple[str, kind, int])  # type: ignore[valid-type]
+    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
+        raise invalid("cursor", "not a cursor of this list") from error
+    if was != order:
+        raise invalid("cursor", f"made for a list sorted by {was}")
+    if abs(row_id) > ROW_ID_MAX or (isinstance(value, int) and abs(value) > ROW_ID_MAX):
+        raise invalid("cursor", "not a cursor of this list")
+    return value, row_id

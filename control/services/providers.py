@@ -1,0 +1,79 @@
+"""Providers: the vendors that calls leave through, and how they want them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import select
+from sqlalchemy.engine import RowMapping
+
+from control.services.context import Change, Context
+from control.services.currencies import check_currency
+from control.services.errors import Reference
+from control.services.fields import Channels, Cps, Currency, Name, Notes, TechPrefix, Timers
+from control.services.gateways import GATEWAYS
+from control.services.nouns import Noun, Stamps
+from control.services.pages import ListQuery
+from control.services.records import provider_record
+from control.store import tables
+from control.store.engine import Tx
+from switch.snapshot import Record
+
+FinalStatus = Annotated[int, Meta(ge=300, le=699)]
+
+
+class ProviderNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Name
+    enabled: bool = True
+    currency: Currency = "USD"
+    channels: Channels | None = None
+    flow_speed_cps: Cps | None = None
+    tech_prefix: TechPrefix = ""
+    number_format: Literal["e164", "plus", "00", "011"] = "e164"
+    """How the number leaves: bare digits, or with the prefix named."""
+    timers: Timers = Timers()
+    cause_table: dict[FinalStatus, Literal["next", "stop"]] = {}
+    """SIP status to what follows it, over the defaults: the next vendor, or the end of the call."""
+    notes: Notes = ""
+
+
+class Provider(ProviderNew, Stamps, frozen=True, kw_only=True):
+    pass
+
+
+class ProviderQuery(ListQuery, frozen=True, kw_only=True):
+    enabled: bool | None = None
+    currency: str | None = None
+
+
+class Providers(Noun[ProviderNew, Provider]):
+    name = "provider"
+    table = tables.providers
+    new = ProviderNew
+    out = Provider
+    fixed = ("currency",)
+    sorts = ("name", "id", "created_at", "updated_at")
+    search = ("name_key", "notes")
+
+    async def check(self, ctx: Context, change: Change, new: ProviderNew, before: RowMapping | None) -> dict[str, Any]:
+        key = self.columns(new)["name_key"]
+        await self.check_unique(change.tx, before, "name", "Another provider has this name.", name_key=key)
+        check_currency("currency", new.currency)
+        return {}
+
+    async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
+        cards = tables.rate_cards
+        query = select(cards.c.id, cards.c.name).where(cards.c.provider_id == row["id"], cards.c.archived_ms.is_(None))
+        return [Reference("rate_card", str(row_id), name) for row_id, name in await tx.execute(query)]
+
+    async def archive_owned(self, change: Change, row: RowMapping) -> None:
+        for gateway in await GATEWAYS.rows_of(change.tx, "provider_id", row["id"]):
+            await GATEWAYS.archive_in(change, gateway["id"])
+
+    async def record(self, tx: Tx, row: RowMapping) -> Record:
+        return provider_record(row)
+
+
+PROVIDERS: Final = Providers()
