@@ -24,6 +24,7 @@ from kamailio import Kamailio
 from load import VENDOR_PORT, Outcome, Sipp
 from namespace import enter_own_network
 from processes import memory_mb, processor_time_us
+from soak import soak, swap
 from tandem import SwitchAlone, Tandem
 
 HERE = Path(__file__).resolve().parent
@@ -161,6 +162,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", choices=("tandem", "kamailio", "switch"), help="one of them; `switch`: our data plane alone"
     )
+    parser.add_argument("--soak", action="store_true", help="instead: 1,000 calls/s for a minute, every CDR counted")
+    parser.add_argument("--swap", action="store_true", help="instead: a million-row deck activated under 500 calls/s")
     parser.add_argument("--no-pin", action="store_true", help="let the kernel place SIPp and proxy")
     parser.add_argument("--keep", action="store_true", help="leave the working folder, with its logs")
     return parser.parse_args()
@@ -182,6 +185,12 @@ def main() -> int:
         prefixes = make_prefixes(PREFIXES)
         write_numbers(folder / "numbers.csv", prefixes)
         sipp = Sipp(folder, folder / "numbers.csv")
+        if args.soak:
+            return 0 if soak(Tandem(folder, prefixes, proxy_processor), sipp) else 1
+        if args.swap:
+            # Not pinned: the import is to disturb calls no more than on a machine with both its processors.
+            every = f"0-{(os.cpu_count() or 1) - 1}"
+            return 0 if swap(Tandem(folder, prefixes, every), sipp, folder, prefixes) else 1
         makers = {"tandem": Tandem, "kamailio": Kamailio, "switch": SwitchAlone}
         names = [args.only] if args.only else ["tandem", "kamailio"]
         print(" ".join(f"{heading:>9}" for heading in HEADINGS), flush=True)
@@ -195,7 +204,8 @@ def main() -> int:
         else:
             subprocess.run(["rm", "-rf", str(folder)], check=False)
     result = summary(rows, args.rates)
-    (HERE / "results.json").write_text(json.dumps({**result, "machine": about, "runs": rows}, indent=2) + "\n")
+    if not args.only:
+        (HERE / "results.json").write_text(json.dumps({**result, "machine": about, "runs": rows}, indent=2) + "\n")
     ratios = " ".join(f"ratio_{rate}={result[f'ratio_{rate}'] or 'none'}" for rate in args.rates)
     print(f"{ratios} failed={result['failed']}", flush=True)
     return 1 if result["failed"] else 0

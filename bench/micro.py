@@ -1,0 +1,133 @@
+"""Where a call's time goes, without sockets: µs of one step of the switch at a time.
+
+Run it as `.venv/bin/python -P bench/micro.py` for the installed build, or with PYTHONPATH=. for the
+sources. It is for finding what to improve; `run.py` is what counts.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:
+    sys.path.append(str(HERE))
+
+from deck import make_prefixes  # noqa: E402
+from tandem import write_decks, write_snapshot  # noqa: E402
+
+REPEATS = 5
+PREFIXES = 20_000
+SDP = (
+    "v=0\r\no=trunk 71846502 71846502 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 6000 RTP/AVP 8 0 18 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n"
+    "a=rtpmap:18 G729/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n"
+)
+
+
+def best_us(step: Callable[[int], None], count: int) -> float:
+    """Least time of several runs: whatever else the machine does only adds to it."""
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        step(count)
+        times.append((time.perf_counter() - began) / count * 1e6)
+    return min(times)
+
+
+def invite(serial: int, number: str) -> bytes:
+    call = f"{serial}-4711@127.0.0.1"
+    head = (
+        f"INVITE sip:1234{number}@127.0.0.1:5060 SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK-4711-{serial}-0\r\n"
+        f'From: "442071000000" <sip:442071000000@127.0.0.1:5070>;tag=4711a{serial}\r\n'
+        f"To: <sip:1234{number}@127.0.0.1:5060>\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n"
+        "Contact: <sip:442071000000@127.0.0.1:5070>\r\nMax-Forwards: 70\r\nUser-Agent: wholesale-trunk/2.3\r\n"
+        "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE\r\nSupported: timer, 100rel\r\n"
+        f"Content-Type: application/sdp\r\nContent-Length: {len(SDP)}\r\n\r\n{SDP}"
+    )
+    return head.encode()
+
+
+def response(request: bytes, status: bytes, to_tag: bytes, body: bytes = b"") -> bytes:
+    """A vendor's answer to a request that the switch has sent."""
+    kept = (b"Via:", b"From:", b"Call-ID:", b"CSeq:", b"Record-Route:")
+    lines = [b"SIP/2.0 " + status]
+    for line in request.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
+        if line.startswith(kept):
+            lines.append(line)
+        elif line.startswith(b"To:"):
+            lines.append(line if b";tag=" in line else line + b";tag=" + to_tag)
+    lines += [b"Contact: <sip:carrier@127.0.0.1:5080>", b"Content-Length: %d" % len(body)]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def within_dialog(method: str, serial: int, number: str, answer: bytes, cseq: int) -> bytes:
+    """The caller's ACK or BYE to an answered call, by the route that the 200 gives."""
+    lines = answer.split(b"\r\n\r\n")[0].decode().split("\r\n")
+    routes = [line.partition(":")[2].strip() for line in lines if line.startswith("Record-Route:")][::-1]
+    to = next(line for line in lines if line.startswith("To:"))
+    out = [f"{method} sip:carrier@127.0.0.1:5080 SIP/2.0"]
+    out.append(f"Via: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK-4711-{serial}-{cseq}{method}")
+    out.append(f'From: "442071000000" <sip:442071000000@127.0.0.1:5070>;tag=4711a{serial}')
+    out += [to, *(f"Route: {route}" for route in routes), f"Call-ID: {serial}-4711@127.0.0.1", f"CSeq: {cseq} {method}"]
+    out += ["Contact: <sip:442071000000@127.0.0.1:5070>", "Max-Forwards: 70", "Content-Length: 0", "", ""]
+    return "\r\n".join(out).encode()
+
+
+def measure_parser(numbers: list[str]) -> None:
+    from switch.wire.message import parse_message
+
+    call = [invite(serial, numbers[serial % len(numbers)]) for serial in range(200)]
+    answers = [response(data, b"200 OK", b"b1", SDP.encode()) for data in call]
+
+    def parse(messages: list[bytes]) -> Callable[[int], None]:
+        def step(count: int) -> None:
+            for index in range(count):
+                parse_message(messages[index % 200])
+
+        return step
+
+    print(f"parse INVITE            {best_us(parse(call), 5_000):8.2f} µs")
+    print(f"parse 200               {best_us(parse(answers), 5_000):8.2f} µs")
+
+
+def measure_policy(folder: Path, numbers: list[str]) -> None:
+    import msgspec
+
+    from switch.policy.decide import Facts, decide
+    from switch.policy.live import Live
+    from switch.policy.tables import Tables
+    from switch.snapshot import Snapshot
+
+    tables = Tables(folder)
+    tables.load(msgspec.msgpack.decode((folder / "snapshot.msgpack").read_bytes(), type=Snapshot))
+    live = Live()
+
+    def step(count: int) -> None:
+        for index in range(count):
+            number = "1234" + numbers[index % len(numbers)]
+            decide(tables, live, Facts("127.0.0.1", "udp", number, "442071000000", 1_700_000_000_000, 1.0))
+
+    print(f"decide                  {best_us(step, 5_000):8.2f} µs")
+
+
+def main() -> None:
+    from switch.build import build_name
+
+    print(f"build: {build_name()}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = make_prefixes(PREFIXES)
+        write_decks(folder, rows)
+        write_snapshot(folder)
+        numbers = [(prefix + "0123456789")[:12] for prefix, _ in rows[:: PREFIXES // 1_000]]
+        measure_parser(numbers)
+        measure_policy(folder, numbers)
+
+
+if __name__ == "__main__":
+    main()
