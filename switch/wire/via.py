@@ -121,9 +121,9 @@ def _parse_plain(via: Via, value: bytes) -> bool:
             branch = piece[7:]
             if not branch or 0 in branch.translate(TOKEN):
                 return False
-        elif piece == b"rport":
+        elif piece == b"rport" and not has_rport:
             has_rport = True
-        elif piece != b"alias":
+        else:
             return False
     via.transport = transport
     via.host = host
@@ -177,6 +177,8 @@ def _read_param(via: Via, piece: bytes, seen: set[bytes]) -> None:
                 raise ParseError("bad rport in Via")
             via.rport = int(value)
     elif name == b"received":
+        if not value:
+            raise ParseError("empty received in Via")
         # RFC 5118 §4.5: with brackets or without, both are in use.
         via.received = value[1:-1] if value[:1] == b"[" and value[-1:] == b"]" else value
     elif name == b"maddr":
