@@ -77,7 +77,8 @@ def swap(proxy: Tandem, sipp: Sipp, folder: Path, kept: list[tuple[str, str]]) -
         print(
             f"deck swap: {SWAP_ROWS} rows under {SWAP_RATE}/s: import_and_activate_s={took_s[0]:.1f} "
             f"answered={outcome.answered} failed={outcome.failed} cdrs={stored} "
-            f"retransmissions={outcome.retransmissions} delay_p50_ms={outcome.delay_p50_ms:.2f} delay_p99_ms={outcome.delay_p99_ms:.2f}"
+            f"retransmissions={outcome.retransmissions} "
+            f"delay_p50_ms={outcome.delay_p50_ms:.2f} delay_p99_ms={outcome.delay_p99_ms:.2f}"
         )
         for fault in faults:
             print(fault)
