@@ -1,0 +1,118 @@
+"""What the commands share: which Tandem they talk to, how they print, how they fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from config.settings import SettingsError, data_folder, load_settings
+from control.client import ApiClient, ApiError
+
+CONFIG_PLACES: Final = ("tandem.toml", "/etc/tandem/tandem.toml", "config/example/tandem.toml")
+"""Where settings are looked for when no `--config` says."""
+KEY_FILE: Final = "admin.key"
+URL_FILE: Final = "api.url"
+"""The control process writes its real address here: the port may be one that the system chose."""
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+UrlOption = Annotated[
+    str, typer.Option("--url", envvar="TANDEM_URL", help="API of the instance. Default: by its settings.")
+]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file", envvar="TANDEM_KEY_FILE", help="File with the bearer key. Default: admin.key in the data folder."
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="TANDEM_CONFIG", help="Settings of the instance that is talked to."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class CommandError(Exception):
+    """One line for standard error; `status` is the exit status."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def connect(url: str, key_file: Path | None, config: Path | None) -> ApiClient:
+    """A client of the instance that the options, or the settings file, name.
+
+    Raises:
+        CommandError: the key cannot be read, or the settings cannot.
+    """
+    data, settings_url = _from_settings(config)
+    if not url:
+        written = data / URL_FILE
+        url = written.read_text().strip() if written.is_file() else settings_url
+    path = key_file if key_file is not None else data / KEY_FILE
+    try:
+        key = path.read_text().strip()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}; give the key's file with --key-file") from error
+    try:
+        return ApiClient(url, key)
+    except ApiError as error:
+        raise CommandError(str(error), 2) from error
+
+
+def _from_settings(config: Path | None) -> tuple[Path, str]:
+    """Data folder and API address by the settings file, or the defaults where there is none."""
+    path = config or next((Path(place) for place in CONFIG_PLACES if Path(place).is_file()), None)
+    if path is None:
+        return Path("data"), "http://127.0.0.1:8080"
+    try:
+        settings = load_settings(path)
+    except SettingsError as error:
+        raise CommandError(str(error), 2) from error
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api.host, settings.api.host)  # noqa: S104
+    return data_folder(settings, path), f"http://{f'[{host}]' if ':' in host else host}:{settings.api.port}"
+
+
+def print_json(value: Any) -> None:
+    """Standard output, whole, as JSON that other programs read."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    out.print(table)
+
+
+def find_by_name(client: ApiClient, path: str, noun: str, name: str) -> dict[str, Any]:
+    """One row by its name, or by its id where `name` is a number and nothing has that name.
+
+    Raises:
+        CommandError: there is none.
+    """
+    rows = list(client.items(path))
+    for row in rows:
+        if row["name"] == name:
+            return row
+    for row in rows:
+        if str(row["id"]) == name:
+            return row
+    known = ", ".join(sorted(str(row["name"]) for row in rows)[:10])
+    raise CommandError(f'there is no {noun} "{name}"' + (f"; there are: {known}" if known else ""))
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches: progress goes to standard error, so that output can be piped."""
+    return err.is_terminal and "NO_PROGRESS" not in os.environ
