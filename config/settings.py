@@ -89,6 +89,8 @@ class Sip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Listener(transport="tcp", host="127.0.0.1"),
     )
     realm: str = "tandem"
+    domains: tuple[str, ...] = ()
+    """Host names in a Request-URI that mean us, beside the listeners' addresses and the realm."""
     unknown_source: Literal["refuse", "silence"] = "refuse"
     allow_loopback: bool = False
     """Trust loopback addresses and our own for address authentication over UDP."""

@@ -125,7 +125,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         """The attempt holds no channel of its vendor any more."""
         raise NotImplementedError
 
-    def on_answered(self, now: float) -> None:
+    def on_answered(self, response: Response, now: float) -> None:
         """Before the 200 leaves for the caller."""
         raise NotImplementedError
 
@@ -225,7 +225,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.answered_at = now
         self.status = response.status
         self._stop_trying()
-        self.on_answered(now)
+        self.on_answered(response, now)
         self._no_ack = self.layer.timers.start(self.layer.values.patience_ms, self, _NO_ACK, now)
         self.server.respond(response.status, self._for_caller(response), now)
         self.invite = None

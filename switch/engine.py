@@ -1,0 +1,623 @@
+"""The engine: bytes and time go in, outputs come out.
+
+Every message ends up here: it finds its transaction, its dialog, or becomes a new call by way of
+policy. The order of admission is: parse, transaction, dialog, policy (`decide`), hold, forward.
+Nothing runs between the hold and the forward.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from config.settings import Settings
+from switch.board import Board, Options
+from switch.call.call import STATE_NAMES, dialog_key
+from switch.call.hops import DEFAULT_PORT, Hops, Local
+from switch.call.leg import Leg
+from switch.cdr import build_refusal, source_text
+from switch.frames import LiveCall, Simulate, Simulated, Stats
+from switch.outputs import Flow, GatewayHealth, Outputs, Target
+from switch.policy.causes import RETRY_AFTER_S, STATUS, Cause
+from switch.policy.decide import Facts, Plan, Reject, decide
+from switch.policy.digest import Accepted, Authenticator
+from switch.policy.live import CUSTOMER, Live, layer_key
+from switch.policy.simulate import simulated
+from switch.policy.tables import Tables
+from switch.probing import Probers
+from switch.records import CallEnded, DeltaApplied
+from switch.routed import RoutedCall, reason_line
+from switch.snapshot import Delta, Snapshot
+from switch.transaction.client import ClientTransaction
+from switch.transaction.layer import Layer, TimerValues, server_key
+from switch.transaction.machine import ACCEPTED
+from switch.transaction.server import ServerTransaction
+from switch.transaction.timers import NEVER
+from switch.wire.build import response_to
+from switch.wire.errors import ParseError
+from switch.wire.headers import PROXY_AUTHORIZATION, PROXY_REQUIRE, REQUIRE, ROUTE, USER_AGENT
+from switch.wire.message import Request, Response, parse_message
+from switch.wire.name_addr import NameAddr
+from switch.wire.uri import Uri, parse_uri
+
+ALLOW: Final = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, MESSAGE, NOTIFY"
+ACCEPT: Final = b"Accept: application/sdp"
+
+_SCHEMES: Final = (b"sip", b"sips", b"tel")
+
+
+class Engine:
+    """The whole data plane without its sockets.
+
+    Args:
+        listeners: index by index what the shells have bound; ports are real ones.
+        deck_folder: where relative deck paths of the snapshot start.
+        now: monotonic seconds, as in every other call; `wall_offset_s` added gives the wall clock.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[Local],
+        rng: Random,
+        deck_folder: Path | None = None,
+        now: float = 0.0,
+        wall_offset_s: float = 0.0,
+    ) -> None:
+        timers = settings.timers
+        self.layer: Layer = Layer(TimerValues(timers.t1_ms, timers.t2_ms, timers.t4_ms))
+        self.hops: Hops = Hops(list(listeners), (settings.sip.realm, *settings.sip.domains))
+        self.tables: Tables = Tables(deck_folder)
+        self.live: Live = Live(settings.limits.calls_max)
+        options = Options()
+        options.first_reply_ms = timers.first_reply_ms
+        options.pdd_ms = timers.pdd_ms
+        options.ring_ms = timers.ring_ms
+        options.max_duration_s = timers.max_duration_s
+        options.trying_delay_ms = timers.trying_delay_ms
+        options.udp_request_bytes_max = settings.limits.udp_request_bytes_max
+        self.board: Board = Board(self.layer, self.hops, self.tables, self.live, rng, options)
+        self.board.wall_offset_s = wall_offset_s
+        self.probers: Probers = Probers(self.board)
+        self.authenticator: Authenticator = Authenticator(
+            rng.randbytes(32),
+            settings.sip.realm,
+            settings.sip.nonce_lifetime_s,
+            settings.sip.auth_failures_max,
+            settings.sip.auth_throttle_s,
+        )
+        self._tag_seed: int = rng.getrandbits(32)
+        self.is_draining: bool = False
+        self.store_failure: str = ""
+        """Why the journal takes no more records; new calls are refused meanwhile."""
+        self._is_silent: bool = settings.sip.unknown_source == "silence"
+        self._allows_loopback: bool = settings.sip.allow_loopback
+        self._transactions_max: int = settings.limits.transactions_max
+        self._server_lines: list[bytes] = (
+            [b"Server: " + settings.sip.server_name.encode("utf-8")] if settings.sip.server_name else []
+        )
+
+    # What the shells call.
+
+    def receive(self, data: bytes, listener: int, source: tuple[str, int], now: float, connection: int = 0) -> None:
+        """One message: a datagram, or what the framing of a stream has cut out."""
+        board = self.board
+        try:
+            message = parse_message(data)
+        except ParseError as error:
+            board.count("messages_malformed")
+            request = error.request
+            if request is not None and request.method != b"ACK":
+                reason = str(error).encode("utf-8", "replace")[:60]
+                self._reply(request, Flow(listener, source, connection), error.status, _phrase(error.status, reason))
+            return
+        try:
+            if isinstance(message, Request):
+                self._receive_request(message, Flow(listener, source, connection), now)
+            else:
+                self._receive_response(message, now)
+        except ParseError as error:
+            # A header that is decoded only when asked turned out to be broken.
+            board.count("messages_malformed")
+            if isinstance(message, Request) and message.method != b"ACK":
+                flow = Flow(listener, source, connection)
+                self._reply(message, flow, error.status, _phrase(error.status, str(error).encode("utf-8", "replace")))
+
+    def handle_timer(self, now: float) -> None:
+        self.layer.timers.run(now)
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` wants to be called next; None: no timer runs."""
+        deadline = self.layer.timers.next_deadline()
+        return None if deadline >= NEVER else deadline
+
+    def take_outputs(self) -> Outputs:
+        """What has to be done, in order, and forgotten here."""
+        board = self.board
+        outputs = Outputs(board.records, self.layer.sends, board.events)
+        board.records = []
+        self.layer.sends = []
+        board.events = []
+        return outputs
+
+    def send_failed(self, token: int, reason: str, now: float) -> None:
+        """A `Send` with that token could not be delivered."""
+        transaction = self.layer.tokens.pop(token, None)
+        if isinstance(transaction, ClientTransaction):
+            transaction.transport_failed(reason, now)
+
+    def connection_closed(self, listener: int, connection: int, now: float) -> None:
+        """A stream is gone. Calls outlive it: their peers are reached over a new one."""
+        self.board.count("connections_closed")
+
+    def set_wall_offset(self, offset_s: float) -> None:
+        """Wall clock minus monotonic clock, for calls that begin from now on."""
+        self.board.wall_offset_s = offset_s
+
+    def set_targets(self, gateway_id: int, targets: list[Target]) -> None:
+        """Addresses of a gateway by name, as RFC 3263 orders them."""
+        self.board.set_targets(gateway_id, targets)
+
+    def set_draining(self) -> None:
+        self.is_draining = True
+
+    def store_failed(self, reason: str, now: float) -> None:
+        """The journal lost its disk: no new call is taken, since none could be billed."""
+        if not self.store_failure:
+            self.board.alarm("store_failed", reason, now)
+        self.store_failure = reason
+
+    # Configuration.
+
+    def load(self, snapshot: Snapshot, now: float) -> None:
+        """Take a whole snapshot in place of the one held."""
+        self.tables.load(snapshot)
+        self._configured(now)
+
+    def apply(self, delta: Delta, now: float) -> None:
+        """Take a delta.
+
+        Raises:
+            StaleDelta: it does not follow on the version held.
+        """
+        self.tables.apply(delta)
+        for key in delta.remove:
+            if key.kind == "gateway":
+                self.board.forget_gateway(key.id)
+        self._configured(now)
+
+    def _configured(self, now: float) -> None:
+        self.probers.follow(now)
+        self.board.records.append(DeltaApplied(version=self.tables.version, at_ms=self.board.now_ms(now)))
+
+    # Questions.
+
+    def live_calls(self) -> int:
+        return len(self.board.calls.live)
+
+    def list_calls(self, customer_id: int | None, now: float) -> list[LiveCall]:
+        """Live calls, the oldest first; of one customer, or of all."""
+        found: list[LiveCall] = []
+        if customer_id is None:
+            calls: list[object] = list(self.board.calls.live.values())
+        else:
+            calls = list(self.live.calls.get(layer_key(CUSTOMER, customer_id), ()))
+        for call in calls:
+            if isinstance(call, RoutedCall):
+                found.append(_live_call(call, now))
+        found.sort(key=_invited)
+        return found
+
+    def end_call(self, cdr_id: str, now: float) -> bool:
+        """Hang up a live call on both sides; False if there is none of that id."""
+        call = self.board.calls.live.get(cdr_id)
+        if call is None:
+            return False
+        call.end_by_switch(Cause.KILLED.value, now)
+        return True
+
+    def simulate(self, request: Simulate, now: float) -> Simulated:
+        return simulated(self.tables, self.live, request, self.board.now_ms(now), now)
+
+    def stats(self) -> Stats:
+        counters = dict(self.board.counters)
+        gateways = [
+            GatewayHealth(gateway_id=gateway_id, is_up=health.is_up, reason=health.reason, changed_ms=health.changed_ms)
+            for gateway_id, health in self.live.health.items()
+        ]
+        gauges = {
+            "calls_live": float(len(self.board.calls.live)),
+            "dialogs": float(len(self.board.calls.by_dialog)),
+            "transactions": float(self.layer.size()),
+            "snapshot_version": float(self.tables.version),
+        }
+        return Stats(counters=counters, gauges=gauges, gateways=gateways)
+
+    # Responses.
+
+    def _receive_response(self, response: Response, now: float) -> None:
+        key = response.via.branch + b" " + response.cseq_method
+        transaction = self.layer.clients.get(key)
+        if transaction is None:
+            # None of ours, or of one long over. RFC 3261 §16.7 would have a proxy pass it on
+            # statelessly; a switch that bills has nothing to do with calls that it does not know.
+            self.board.count("responses_unmatched")
+            return
+        if isinstance(transaction, ClientTransaction):
+            transaction.receive(response, now)
+
+    # Requests.
+
+    def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
+        method = request.method
+        layer = self.layer
+        if method == b"ACK":
+            transaction = layer.servers.get(server_key(request, b"INVITE"))
+            if isinstance(transaction, ServerTransaction) and transaction.state != ACCEPTED:
+                transaction.receive_ack(now)
+            elif request.to_tag:
+                self._receive_in_dialog(request, b"", flow, now)
+            return
+        if method == b"CANCEL":
+            self._receive_cancel(request, flow, now)
+            return
+        key = server_key(request, method)
+        transaction = layer.servers.get(key)
+        if isinstance(transaction, ServerTransaction):
+            transaction.receive_copy(now)
+            return
+        if not self._is_sound(request, flow):
+            return
+        if request.to_tag:
+            self._receive_in_dialog(request, key, flow, now)
+        elif method == b"INVITE":
+            self._receive_invite(request, key, flow, now)
+        elif method == b"OPTIONS":
+            self._receive_options(request, flow)
+        else:
+            # REGISTER, MESSAGE, SUBSCRIBE and their like: this switch has no service of that name.
+            self.board.count("requests_refused")
+            self._reply(request, flow, 405, b"Method Not Allowed", [ALLOW])
+
+    def _is_sound(self, request: Request, flow: Flow) -> bool:
+        """RFC 3261 §16.3: what every request has to pass before it is looked at; refused if not."""
+        if request.max_forwards == 0 and request.method != b"OPTIONS":
+            self._reply(request, flow, 483, b"Too Many Hops")
+            return False
+        required = request.first(PROXY_REQUIRE)
+        if required is not None:
+            unknown = b"Unsupported: " + b", ".join(request.all(PROXY_REQUIRE))
+            self._reply(request, flow, 420, b"Bad Extension", [unknown])
+            return False
+        return True
+
+    def _receive_options(self, request: Request, flow: Flow) -> None:
+        """Somebody asks whether we are there (RFC 3261 §11.2)."""
+        uri = parse_uri(request.uri)
+        if uri.scheme not in _SCHEMES:
+            self._reply(request, flow, 416, b"Unsupported URI Scheme")
+        elif request.first(REQUIRE) is not None:
+            unknown = b"Unsupported: " + b", ".join(request.all(REQUIRE))
+            self._reply(request, flow, 420, b"Bad Extension", [unknown])
+        elif not self._is_ours(uri) or self._has_foreign_route(request):
+            self._reply(request, flow, 404, b"Not Found")
+        elif self.is_draining:
+            self._reply(request, flow, 503, b"Service Unavailable", [b"Retry-After: 30"])
+        else:
+            self._reply(request, flow, 200, b"OK", [ALLOW, ACCEPT, *self._server_lines])
+
+    def _receive_cancel(self, request: Request, flow: Flow, now: float) -> None:
+        """RFC 3261 §9.2, and only from where the INVITE came."""
+        transaction = self.layer.servers.get(server_key(request, b"INVITE"))
+        if (
+            not isinstance(transaction, ServerTransaction)
+            or transaction.reply_flow.address[0] != flow.address[0]
+            or transaction.reply_flow.connection != flow.connection
+        ):
+            self._reply(request, flow, 481, b"Call/Transaction Does Not Exist")
+            return
+        invite = transaction.request
+        if invite is not None and (invite.call_id != request.call_id or invite.from_tag != request.from_tag):
+            self._reply(request, flow, 481, b"Call/Transaction Does Not Exist")
+            return
+        # The 200 to CANCEL goes first: until it arrives the caller repeats it (RFC 3261 §16.10).
+        self._reply(request, flow, 200, b"OK")
+        user = transaction.user
+        if user is not None and not transaction.has_final():
+            user.on_cancel(transaction, request, now)
+
+    def _receive_in_dialog(self, request: Request, key: bytes, flow: Flow, now: float) -> None:
+        calls = self.board.calls.by_dialog
+        sender: Leg | None = None
+        receiver: Leg | None = None
+        call = calls.get(dialog_key(request.call_id, request.from_tag))
+        if call is not None:
+            sender, receiver = call.ingress, call.egress_for(request.to_tag)
+        else:
+            call = calls.get(dialog_key(request.call_id, request.to_tag))
+            if call is not None:
+                sender, receiver = call.egress_for(request.from_tag), call.ingress
+        if call is None or sender is None or receiver is None:
+            self._refuse_in_dialog(request, flow, 481)
+        elif not sender.is_from_peer(flow):
+            self.board.count("dialog_intruders")
+            self._refuse_in_dialog(request, flow, 403)
+        else:
+            via_value = request.via.with_source(flow.address[0], flow.address[1])
+            reply_flow = self._reply_flow(request, flow)
+            status = call.receive(request, key, sender, receiver, reply_flow, via_value, now)
+            if status:
+                self._refuse_in_dialog(request, flow, status)
+
+    def _refuse_in_dialog(self, request: Request, flow: Flow, status: int) -> None:
+        if request.method != b"ACK":
+            self._reply(request, flow, status, _phrase(status, b"Refused"))
+
+    # A new call.
+
+    def _receive_invite(self, request: Request, key: bytes, flow: Flow, now: float) -> None:
+        board = self.board
+        cause = self._why_closed()
+        if cause is not None:
+            board.count("calls_turned_away")
+            self._refuse_statelessly(request, flow, cause)
+            return
+        uri = parse_uri(request.uri)
+        if uri.scheme not in _SCHEMES:
+            self._reply(request, flow, 416, b"Unsupported URI Scheme")
+            return
+        if self._is_merged_or_looped(request):
+            self._reply(request, flow, 482, b"Loop Detected")
+            return
+        dialled = uri.user_text()
+        caller_uri = parse_uri(NameAddr.parse(request.from_value()).uri)
+        cli = caller_uri.user_text()
+        local = self.hops.locals[flow.listener]
+        source_ip = flow.address[0]
+        facts = Facts(
+            source_ip,
+            local.transport,
+            dialled,
+            cli,
+            board.now_ms(now),
+            now,
+            None,
+            0,
+            board.options.max_duration_s,
+        )
+        verdict: Plan | Reject | None = None
+        is_challenged = False
+        if self._allows_loopback or local.is_reliable or not self._is_own_address(source_ip):
+            verdict = decide(self.tables, self.live, facts)
+        if verdict is None or (isinstance(verdict, Reject) and verdict.customer is None):
+            # A stranger by address; perhaps a user by password.
+            answers = _lines_of(request, PROXY_AUTHORIZATION)
+            if not self.tables.users:
+                self._refuse_stranger(request, flow, Cause.SOURCE_UNKNOWN)
+                return
+            checked = self.authenticator.check(answers, b"INVITE", request.uri, self.tables, source_ip, now)
+            if not isinstance(checked, Accepted):
+                self._challenge(request, flow, checked.cause, checked.stale, now)
+                return
+            facts.user = checked.user
+            is_challenged = True
+            verdict = decide(self.tables, self.live, facts)
+            if isinstance(verdict, Reject) and verdict.customer is None:
+                self._refuse_stranger(request, flow, Cause.SOURCE_UNKNOWN)
+                return
+        board.count("calls_attempted")
+        via_value = request.via.with_source(source_ip, flow.address[1])
+        server = ServerTransaction(
+            self.layer, key, request, self._reply_flow(request, flow), via_value, is_reliable=local.is_reliable
+        )
+        if isinstance(verdict, Reject):
+            self._refuse(request, server, flow, verdict, dialled, cli, now)
+            return
+        if not self._is_ours(uri) or self._has_foreign_route(request):
+            self._refuse(request, server, flow, _foreign(verdict), dialled, cli, now)
+            return
+        # The hold has its place here, as the last thing before the forward.
+        call = RoutedCall(board, verdict, server, flow, dialled, cli, now, is_challenged=is_challenged)
+        call.next_attempt(now)
+
+    def _why_closed(self) -> Cause | None:
+        if self.store_failure:
+            return Cause.STORE_FAILED
+        if self.is_draining:
+            return Cause.DRAINING
+        if self.tables.version == 0 or self.layer.size() >= self._transactions_max:
+            return Cause.OVERLOAD
+        return None
+
+    def _is_merged_or_looped(self, request: Request) -> bool:
+        """The same INVITE by another path, or back from a vendor (RFC 3261 §8.2.2.2, RFC 5393).
+
+        A call that we still have under the same Call-ID and caller's tag cannot begin again: what
+        a vendor sends back to us carries both. The table of live dialogs is the loop check, so
+        that no hash has to be computed for the calls that do not loop.
+        """
+        return dialog_key(request.call_id, request.from_tag) in self.board.calls.by_dialog
+
+    def _is_own_address(self, ip: str) -> bool:
+        return ip.startswith("127.") or ip == "::1" or self.hops.is_own_ip(ip)
+
+    def _is_ours(self, uri: Uri) -> bool:
+        return uri.scheme == b"tel" or self.hops.is_own(uri.host, uri.port)
+
+    def _has_foreign_route(self, request: Request) -> bool:
+        """Whether a Route asks us to send the request to somebody else: we never do."""
+        if ROUTE not in request.ids:
+            return False
+        for value in request.all(ROUTE):
+            uri = parse_uri(NameAddr.parse(value).uri)
+            if not self.hops.is_own(uri.host, uri.port):
+                return True
+        return False
+
+    def _refuse(
+        self,
+        request: Request,
+        server: ServerTransaction,
+        flow: Flow,
+        reject: Reject,
+        dialled: str,
+        cli: str,
+        now: float,
+    ) -> None:
+        """A known customer's call is refused: a CDR, and the status of the cause."""
+        board = self.board
+        cause = reject.cause
+        status, phrase = STATUS[cause]
+        agent = request.first(USER_AGENT)
+        cdr = build_refusal(
+            board.ids.cdr_id(board.now_ms(now)),
+            request,
+            reject,
+            status=status,
+            source=source_text(flow),
+            transport=self.hops.locals[flow.listener].transport,
+            dialled_in=dialled,
+            cli_in=cli,
+            user_agent="" if agent is None else agent.decode("utf-8", "backslashreplace"),
+            now_ms=board.now_ms(now),
+        )
+        board.records.append(CallEnded(cdr))
+        board.count("calls_refused")
+        extra = [reason_line(status, cause.value), *_retry_lines(cause)]
+        data = response_to(
+            request,
+            status,
+            phrase.encode("ascii"),
+            to_tag=board.ids.tag(),
+            extra=extra,
+            via_value=server.via_value,
+        )
+        server.respond(status, data, now)
+
+    def _refuse_stranger(self, request: Request, flow: Flow, cause: Cause) -> None:
+        self.board.count("strangers_refused")
+        if not self._is_silent:
+            self._refuse_statelessly(request, flow, cause)
+
+    def _refuse_statelessly(self, request: Request, flow: Flow, cause: Cause) -> None:
+        status, phrase = STATUS[cause]
+        self._reply(request, flow, status, phrase.encode("ascii"), _retry_lines(cause))
+
+    def _challenge(self, request: Request, flow: Flow, cause: Cause, is_stale: bool, now: float) -> None:
+        self.board.count(cause.value)
+        status, phrase = STATUS[cause]
+        if status != 407:
+            self._refuse_stranger(request, flow, cause)
+            return
+        lines = self.authenticator.challenge_lines(now, is_stale)
+        # Fewer algorithms rather than an answer that is longer than the question; SHA-256 is the
+        # last to go, unless nobody could use it.
+        reason = phrase.encode("ascii")
+        for chosen in (lines, lines[1:], lines[1:2]):
+            if self._reply(request, flow, status, reason, chosen):
+                return
+
+    # Answers that keep no state.
+
+    def _reply(self, request: Request, flow: Flow, status: int, phrase: bytes, extra: Sequence[bytes] = ()) -> bool:
+        """Answer once and remember nothing: a copy of the request gets a copy of the answer.
+
+        Over UDP nobody knows yet who asked, so the answer is never longer than the question: a
+        forged source address gains nothing by us. False: it was too long, and not sent.
+        """
+        tag = b"%08x" % crc32(request.from_tag, crc32(request.call_id, self._tag_seed))
+        via_value = request.via.with_source(flow.address[0], flow.address[1])
+        data = response_to(request, status, phrase, to_tag=tag, extra=extra, via_value=via_value)
+        if not self.hops.locals[flow.listener].is_reliable and len(data) > len(request.data):
+            if not extra or status == 407:
+                return False
+            data = response_to(request, status, phrase, to_tag=tag, via_value=via_value)
+            if len(data) > len(request.data):
+                return False
+        self.layer.send(self._reply_flow(request, flow), data)
+        return True
+
+    def _reply_flow(self, request: Request, flow: Flow) -> Flow:
+        """Where responses go: RFC 3261 §18.2.2 without its `maddr`, RFC 3581 §4."""
+        via = request.via
+        if via.has_rport or flow.connection:
+            return flow
+        port = via.port or DEFAULT_PORT
+        if port == flow.address[1]:
+            return flow
+        return Flow(flow.listener, (flow.address[0], port))
+
+
+def _lines_of(request: Request, header: int) -> list[bytes]:
+    """Values of a header that is no comma list, a line each."""
+    return [
+        line.partition(b":")[2].strip() for line, hid in zip(request.lines, request.ids, strict=True) if hid == header
+    ]
+
+
+def _foreign(plan: Plan) -> Reject:
+    """The caller is known, but asks for a host that is not us: nothing is sent there."""
+    reject = Reject(Cause.NO_INGRESS_ROUTE, "Request-URI or Route names another host", [])
+    reject.customer = plan.customer
+    reject.customer_id = plan.customer.id
+    reject.client_id = plan.customer.client_id
+    reject.endpoint_id = None if plan.endpoint is None else plan.endpoint.id
+    reject.user_id = None if plan.user is None else plan.user.id
+    reject.dialled_out = plan.dialled_out
+    reject.cli_out = plan.cli_out
+    return reject
+
+
+def _retry_lines(cause: Cause) -> list[bytes]:
+    seconds = RETRY_AFTER_S.get(cause)
+    return [] if seconds is None else [b"Retry-After: %d" % seconds]
+
+
+_PHRASES: Final[dict[int, bytes]] = {
+    400: b"Bad Request",
+    403: b"Forbidden",
+    413: b"Request Entity Too Large",
+    416: b"Unsupported URI Scheme",
+    481: b"Call/Transaction Does Not Exist",
+    482: b"Loop Detected",
+    483: b"Too Many Hops",
+    500: b"Server Internal Error",
+    505: b"Version Not Supported",
+    513: b"Message Too Large",
+}
+
+
+def _phrase(status: int, detail: bytes) -> bytes:
+    if status == 400 and detail.isascii() and detail.replace(b" ", b"").isalnum():
+        return b"Bad Request (%b)" % detail
+    return _PHRASES.get(status, b"Refused")
+
+
+def _invited(call: LiveCall) -> tuple[int, str]:
+    return (call.invited_ms, call.cdr_id)
+
+
+def _live_call(call: RoutedCall, now: float) -> LiveCall:
+    plan = call.plan
+    chosen = call.tries[len(call.tries) - 1] if call.tries else None
+    offset_s = call.wall_offset_s
+    return LiveCall(
+        cdr_id=call.id,
+        customer_id=plan.customer.id,
+        route_id=plan.route.id,
+        endpoint_id=None if plan.endpoint is None else plan.endpoint.id,
+        sip_user_id=None if plan.user is None else plan.user.id,
+        provider_id=None if chosen is None else chosen.option.provider.id,
+        gateway_id=None if chosen is None else chosen.gateway.id,
+        call_id=call.ingress.call_id.decode("utf-8", "backslashreplace"),
+        cli=plan.cli_out,
+        dialled=plan.dialled_out,
+        source=source_text(call.source),
+        state=STATE_NAMES[call.state],
+        invited_ms=int((call.invited_at + offset_s) * 1000.0),
+        answered_ms=int((call.answered_at + offset_s) * 1000.0) if call.answered_at else None,
+        duration_ms=round((now - call.answered_at) * 1000.0) if call.answered_at else 0,
+    )

@@ -1,0 +1,276 @@
+"""A call with its plan: hunts through vendors, occupies channels, and leaves a priced CDR."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from switch.board import Board
+from switch.call.attempt import Attempt
+from switch.call.call import CALLEE, SWITCH, Call
+from switch.call.forwarding import Swap
+from switch.cdr import Try, build_cdr, first_codec, source_text
+from switch.outputs import Flow
+from switch.policy.causes import STATUS, Cause
+from switch.policy.decide import Plan, choose_gateway, follows, number_for
+from switch.policy.live import CARD, GATEWAY, PROVIDER, layer_key
+from switch.policy.verdicts import Option, Skip
+from switch.records import CallEnded, Candidate
+from switch.snapshot import Gateway
+from switch.transaction.server import ServerTransaction
+from switch.wire.headers import RETRY_AFTER, USER_AGENT
+from switch.wire.message import Response
+from switch.wire.name_addr import NameAddr, replace_uri
+from switch.wire.uri import parse_uri
+
+USER_UNRESERVED: Final = "-_.!~*'()&=+$,;?/"
+"""What a user part may hold unescaped beside letters and digits (RFC 3261 §25.1)."""
+
+_PHRASES: Final[dict[int, bytes]] = {
+    408: b"Request Timeout",
+    480: b"Temporarily Unavailable",
+    500: b"Server Internal Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Server Time-out",
+}
+
+
+class RoutedCall(Call):
+    """What is known of the call beyond SIP."""
+
+    def __init__(
+        self,
+        board: Board,
+        plan: Plan,
+        server: ServerTransaction,
+        source: Flow,
+        dialled_in: str,
+        cli_in: str,
+        now: float,
+        *,
+        is_challenged: bool,
+    ) -> None:
+        super().__init__(
+            board.ids.cdr_id(board.now_ms(now)),
+            board.layer,
+            board.hops,
+            board.ids,
+            board.calls,
+            server,
+            source,
+            board.options.trying_delay_ms,
+            now,
+        )
+        self.board: Board = board
+        self.plan: Plan = plan
+        self.dialled_in: str = dialled_in
+        self.cli_in: str = cli_in
+        self.is_challenged: bool = is_challenged
+        """It came with credentials for us, which no vendor must see."""
+        self.wall_offset_s: float = board.wall_offset_s
+        """Of the INVITE: a wall clock that is set during the call moves none of its times."""
+        self.tries: list[Try] = []
+        self.codecs: str = ""
+        invite = self.invite
+        assert invite is not None
+        agent = invite.first(USER_AGENT)
+        self.user_agent: str = "" if agent is None else agent.decode("utf-8", "backslashreplace")
+        self._position: int = 0
+        self._tried: set[int] = set()
+        self._is_hunting_over: bool = False
+        board.live.enter_all(plan.keys, self)
+        if plan.cli_out != cli_in:
+            self.swap = _swapped(self.ingress.remote_value, plan.cli_out)
+
+    def next_attempt(self, now: float) -> None:
+        board = self.board
+        options = self.plan.options
+        while self._position < len(options):
+            index = self._position
+            self._position += 1
+            option = options[index]
+            chosen = choose_gateway(board.tables, board.live, option, now, board.now_ms(now), board.rng, self._tried)
+            if isinstance(chosen, Skip):
+                self._explain(index, option, chosen.reason, chosen.detail)
+                continue
+            self._tried.add(chosen.id)
+            flow = board.flow_to(chosen, now)
+            if flow is None:
+                self._explain(index, option, "unhealthy", f"gateway {chosen.id}: {chosen.host} is not resolved")
+                continue
+            if self._wants_tls() and chosen.transport != "tls":
+                self._explain(index, option, "insecure", "sips wants TLS (RFC 3261 §26.2.2)")
+                continue
+            self._explain(index, option, "taken", f"gateway {chosen.id}")
+            self._try(option, chosen, flow, now)
+            return
+        self._exhausted(now)
+
+    def _wants_tls(self) -> bool:
+        invite = self.invite
+        return invite is not None and invite.uri[:5].lower() == b"sips:"
+
+    def _try(self, option: Option, gateway: Gateway, flow: Flow, now: float) -> None:
+        board = self.board
+        plan = self.plan
+        defaults = board.options
+        provider = option.provider
+        number = number_for(provider, plan.dialled_out)
+        branch = board.ids.branch()
+        data = self._invite_for(gateway, flow, number, branch)
+        if gateway.also_tcp and len(data) > defaults.udp_request_bytes_max:
+            tcp = board.tcp_flow_to(flow)
+            if tcp is not None:
+                flow = tcp
+                data = self._invite_for(gateway, flow, number, branch)
+        attempt = Attempt(
+            self.layer,
+            self,
+            flow,
+            _least(plan.first_reply_ms, provider.first_reply_ms, defaults.first_reply_ms),
+            _least(plan.pdd_ms, provider.pdd_ms, defaults.pdd_ms),
+            _least(plan.ring_ms, provider.ring_ms, defaults.ring_ms),
+        )
+        self.tries.append(Try(option, gateway, number))
+        live = board.live
+        live.enter(layer_key(PROVIDER, provider.id), attempt)
+        live.enter(layer_key(GATEWAY, gateway.id), attempt)
+        live.enter(layer_key(CARD, option.card.id), attempt)
+        self.begin_attempt(attempt, branch, data, now)
+
+    def _invite_for(self, gateway: Gateway, flow: Flow, number: str, branch: bytes) -> bytes:
+        host = f"[{gateway.host}]" if ":" in gateway.host and gateway.host[0] != "[" else gateway.host
+        transport = self.hops.locals[flow.listener].transport
+        user = number if number.isdigit() else quote(number, safe=USER_UNRESERVED)
+        uri = f"{'sips' if self._wants_tls() else 'sip'}:{user}@{host}"
+        if gateway.port:
+            uri = f"{uri}:{gateway.port}"
+        if transport != "udp":
+            uri = f"{uri};transport={transport}"
+        return self.build_invite(uri.encode("ascii"), flow, branch, drops_credentials=self.is_challenged)
+
+    def on_vendor_failure(self, attempt: Attempt, response: Response, now: float) -> None:
+        board = self.board
+        chosen = self.tries[self.attempts.index(attempt)]
+        status = response.status
+        if status == 503:
+            wait_s = _retry_after_s(response)
+            if wait_s > 0:
+                board.live.health_of(chosen.gateway.id).rest(wait_s, now)
+                board.tell_health(chosen.gateway.id)
+        provider = board.tables.providers.get(chosen.option.provider.id, chosen.option.provider)
+        if status == 401 or status == 407:
+            self.next_attempt(now)  # it asks us, not the caller
+        elif follows(provider, status) == "next":
+            self.next_attempt(now)
+        elif 300 <= status < 400:
+            # Never followed, and its addresses are no caller's business.
+            self.fail(503, b"Service Unavailable", "rejected", CALLEE, now)
+        else:
+            self.fail_with(response, _cause_of(status), now)
+
+    def on_attempt_over(self, attempt: Attempt, now: float) -> None:
+        board = self.board
+        chosen = self.tries[self.attempts.index(attempt)]
+        live = board.live
+        live.leave(layer_key(PROVIDER, chosen.option.provider.id), attempt)
+        live.leave(layer_key(GATEWAY, chosen.gateway.id), attempt)
+        live.leave(layer_key(CARD, chosen.option.card.id), attempt)
+        if attempt.cause in ("first_reply_timeout", "unreachable"):
+            board.rest_target(attempt.flow, now)
+
+    def _exhausted(self, now: float) -> None:
+        """No vendor is left: the last one's answer, in our words (SPEC of refusals)."""
+        if not self.attempts:
+            status, phrase = STATUS[Cause.NO_VENDOR]
+            self._refuse(status, phrase.encode("ascii"), Cause.NO_VENDOR.value, now)
+            return
+        last = self.attempts[len(self.attempts) - 1]
+        if last.cause == "ring_timeout":
+            self._refuse(480, _PHRASES[480], Cause.NO_ANSWER.value, now)
+        elif last.status >= 400 and last.status not in (401, 407):
+            phrase_bytes = _PHRASES.get(last.status, b"Call Failed")
+            self._refuse(last.status, phrase_bytes, Cause.VENDORS_EXHAUSTED.value, now)
+        else:
+            self._refuse(503, _PHRASES[503], Cause.VENDORS_EXHAUSTED.value, now)
+
+    def _refuse(self, status: int, phrase: bytes, cause: str, now: float) -> None:
+        self.fail(status, phrase, cause, SWITCH, now, (reason_line(status, cause),))
+
+    def on_answered(self, response: Response, now: float) -> None:
+        limit_ms = self.board.options.max_duration_s * 1000
+        if self.plan.max_duration_ms is not None:
+            limit_ms = min(limit_ms, self.plan.max_duration_ms)
+        self.limit_duration(limit_ms, now)
+        self.codecs = first_codec(response.body)
+        self.board.count("calls_answered")
+
+    def on_ended(self, now: float) -> None:
+        board = self.board
+        board.live.leave_all(self.plan.keys, self)
+        source = self.source
+        cdr = build_cdr(
+            self,
+            self.plan,
+            self.tries,
+            source=source_text(source),
+            transport=self.hops.locals[source.listener].transport,
+            dialled_in=self.dialled_in,
+            cli_in=self.cli_in,
+            user_agent=self.user_agent,
+            codecs=self.codecs,
+            wall_offset_s=self.wall_offset_s,
+        )
+        board.records.append(CallEnded(cdr))
+        board.count("calls_ended")
+
+    def _explain(self, index: int, option: Option, outcome: str, detail: str) -> None:
+        self.plan.explanation[index] = Candidate(
+            option.card.id, option.provider.id, outcome, option.rate_nanos, option.margin_nanos, detail
+        )
+
+
+def reason_line(status: int, cause: str) -> bytes:
+    """Tells the peer's log why, in a protocol value of our own (RFC 3326 §2)."""
+    return b'Reason: X.tandem;cause=%d;text="%b"' % (status, cause.encode("ascii"))
+
+
+def _swapped(from_value: bytes, cli: str) -> Swap:
+    """From with another user part; the caller's tag stays, so the dialog stays one."""
+    address = NameAddr.parse(from_value)
+    uri = parse_uri(address.uri)
+    user = quote(cli, safe=USER_UNRESERVED).encode("ascii")
+    if uri.scheme == b"tel":
+        changed = b"tel:" + user
+    else:
+        port = b":%d" % uri.port if uri.port else b""
+        changed = uri.scheme + b":" + user + b"@" + uri.host + port
+    bare = replace_uri(from_value, changed)
+    if address.display:
+        # A display name would still tell the number that was taken away.
+        bare = bare[bare.index(b"<") :]
+    return Swap(from_value, bare)
+
+
+def _least(first: int | None, second: int | None, default: int) -> int:
+    """The shortest of the timers that were set; the default where none was."""
+    if first is None:
+        return default if second is None else second
+    return first if second is None else min(first, second)
+
+
+def _cause_of(status: int) -> str:
+    if status == 486 or status == 600:
+        return Cause.BUSY.value
+    if status == 480 or status == 408:
+        return Cause.NO_ANSWER.value
+    return Cause.FAILED.value if 500 <= status < 600 else Cause.REJECTED.value
+
+
+def _retry_after_s(response: Response) -> float:
+    value = response.first(RETRY_AFTER)
+    if value is None:
+        return 0.0
+    digits = value.split(b"(", 1)[0].split(b";", 1)[0].strip()
+    return float(int(digits)) if digits.isdigit() and len(digits) <= 9 else 0.0
