@@ -30,7 +30,8 @@ def test_values_come_apart(value: bytes, display: bytes, uri: bytes, tag: bytes)
     "value",
     [
         b"", b'"Mr. J. User <sip:j@h>', b"Bell, Alexander <sip:a@b>;tag=43", b'"W" < sip:t@h >', b"<sip:a@b",
-        b"sip:a@b>", b"<sip:a@b>x", b"<sip:a@b> (comment", b"(comment <sip:a@b>", b"<>", b"<a@b>", b"a b", b'"x" sip:a@b', b'"x"',
+        b"sip:a@b>", b"<sip:a@b>x", b"<sip:a@b> (comment", b"(comment <sip:a@b>",
+        b"<>", b"<a@b>", b"a b", b'"x" sip:a@b', b'"x"',
         b"sip:a@b?Route=%3Csip:h%3E", b"sip:a@b,sip:c@d", b"<sip:a@[::1>", b"<sip:a@b>;tag=1;tag=2", b"<sip:a>;tag=a b",
         b"<sip:a@b>;tag=\xff", b"a;b <sip:a@b>", b"<sip:<a@b>>", b'<sip:a"@b>', b"\x00 <sip:a@b>", b"<sip:a\x01@b>",
     ],
