@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     """Of every case that this run of pytest has chosen."""
     chosen = {
-        item.callspec.params["name"]
+        str(item.callspec.params["name"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.path == request.path and "name" in item.callspec.params
     }
