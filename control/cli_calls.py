@@ -1,0 +1,112 @@
+"""`tandem cdr …` and `tandem calls …`: calls that were, and calls that are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control.cli_common import (
+    CommandError,
+    ConfigOption,
+    JsonOption,
+    KeyFileOption,
+    UrlOption,
+    connect,
+    find_by_name,
+    out,
+    print_json,
+    print_table,
+)
+
+cdr = typer.Typer(help="Call detail records.", no_args_is_help=True)
+calls = typer.Typer(help="Live calls: list, end one.", no_args_is_help=True)
+
+FORMATS = {"csv": "/cdrs.csv", "jsonl": "/cdrs.jsonl"}
+
+
+@cdr.callback()
+def _cdr_group() -> None:
+    pass
+
+
+@cdr.command("export")
+def export_cdrs(
+    as_format: Annotated[str, typer.Option("--format", help="csv or jsonl (JSON lines).")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", help="File; default: standard output.")] = None,
+    since: Annotated[str, typer.Option("--from", help="First INVITE time (RFC 3339), inclusive.")] = "",
+    until: Annotated[str, typer.Option("--to", help="Last INVITE time (RFC 3339), exclusive.")] = "",
+    customer: Annotated[str, typer.Option("--customer", help="Customer, by name or id.")] = "",
+    cause: Annotated[str, typer.Option("--cause", help="Cause, such as normal or no_sell_rate.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+    url: UrlOption = "",
+    key_file: KeyFileOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write CDRs as CSV or JSON lines, oldest first."""
+    path = FORMATS.get("jsonl" if as_json else as_format)
+    if path is None:
+        raise CommandError(f"--format {as_format}: use csv or jsonl", 2)
+    client = connect(url, key_file, config)
+    query = {"from": since or None, "to": until or None, "cause": cause or None}
+    if customer:
+        query["customer_id"] = str(find_by_name(client, "/customers", "customer", customer)["id"])
+    pieces = client.download(path, query)
+    if output is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
+    # Beside and then renamed: whoever reads the file never sees half an export.
+    partial = output.with_name(output.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        os.replace(partial, output)  # noqa: PTH105
+    except OSError as error:
+        raise CommandError(f"{output}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@calls.command("list")
+def list_calls(
+    customer: Annotated[str, typer.Option("--customer", help="Customer, by name or id.")] = "",
+    as_json: JsonOption = False,
+    url: UrlOption = "",
+    key_file: KeyFileOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Calls that are up or being set up now."""
+    client = connect(url, key_file, config)
+    query = None
+    if customer:
+        query = {"customer_id": find_by_name(client, "/customers", "customer", customer)["id"]}
+    found = list(client.items("/calls", query))
+    if as_json:
+        print_json(found)
+        return
+    fields = ("cdr_id", "state", "cli", "dialled", "source", "duration_ms")
+    print_table(
+        "", ["call", "state", "from", "to", "source", "ms"], [[row.get(name) for name in fields] for row in found]
+    )
+
+
+@calls.command("end")
+def end_call(
+    call: Annotated[str, typer.Argument(help="CDR id of the call, as `calls list` shows it.")],
+    as_json: JsonOption = False,
+    url: UrlOption = "",
+    key_file: KeyFileOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """End a live call: BYE both ways, or its refusal while it rings."""
+    answer = connect(url, key_file, config).post(f"/calls/{call}/end")
+    if as_json:
+        print_json(answer)
+    else:
+        out.print(f"{call} is being ended", markup=False)

@@ -1,0 +1,200 @@
+"""`tandem deck …` and `tandem price`: price lists on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from control.cli_common import (
+    CommandError,
+    ConfigOption,
+    JsonOption,
+    KeyFileOption,
+    UrlOption,
+    connect,
+    err,
+    find_by_name,
+    is_terminal,
+    out,
+    print_json,
+    print_table,
+)
+from control.client import ApiError
+
+deck = typer.Typer(help="Rate decks: import, compare, activate.", no_args_is_help=True)
+
+CardArgument = Annotated[str, typer.Argument(help="Rate card, by name or id.")]
+AtOption = Annotated[str, typer.Option("--at", help="Time (RFC 3339). Default: now.")]
+
+
+@deck.command("import")
+def import_deck(
+    card: CardArgument,
+    file: Annotated[Path, typer.Argument(help="CSV price list.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file and keep nothing.")] = False,
+    activate: Annotated[bool, typer.Option("--activate", help="Put it in force when it is in.")] = False,
+    activate_at: Annotated[str, typer.Option("--activate-at", help="Put it in force at a time (RFC 3339).")] = "",
+    as_json: JsonOption = False,
+    url: UrlOption = "",
+    key_file: KeyFileOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Load a price list as a new revision of a card. One bad row refuses the whole file."""
+    client = connect(url, key_file, config)
+    row = find_by_name(client, "/rate-cards", "rate card", card)
+    query = {
+        "file_name": file.name,
+        "dry_run": dry_run,
+        "activate": activate and not activate_at,
+        "activate_at": activate_at or None,
+    }
+    try:
+        with upload_progress(f"{file.name} → {row['name']}") as progress:
+            answer = client.upload(f"/rate-cards/{row['id']}/revisions", file, query, progress)
+    except ApiError as error:
+        faults = error.problem.get("errors") or []
+        if not faults:
+            raise
+        if as_json:
+            print_json(error.problem)
+        else:
+            for fault in faults:
+                err.print(f"{file}: {_place(fault)}{fault.get('reason')}", markup=False)
+        raise CommandError(f"{file}: {len(faults)} bad rows; nothing was changed") from error
+    if as_json:
+        print_json(answer)
+        return
+    what = "would be loaded" if dry_run else f"loaded as revision {answer.get('id') or answer['revision']['id']}"
+    out.print(f"{answer.get('rows')} rows {what} of {row['name']}", markup=False)
+
+
+@deck.command("diff")
+def diff_decks(
+    card: CardArgument,
+    new: Annotated[str, typer.Argument(help="Revision, or a CSV file.")],
+    old: Annotated[str, typer.Argument(help="Revision that it is compared with. Default: the active one.")] = "",
+    limit: Annotated[int, typer.Option("--limit", help="Rows shown; the counts are of all.")] = 50,
+    as_json: JsonOption = False,
+    url: UrlOption = "",
+    key_file: KeyFileOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show what a revision, or a file, would change: raised and lowered rates, new and gone prefixes."""
+    client = connect(url, key_file, config)
+    row = find_by_name(client, "/rate-cards", "rate card", card)
+    base = f"/rate-cards/{row['id']}/revisions"
+    if Path(new).is_file():
+        with upload_progress(f"{new} → {row['name']}") as progress:
+            query = {"dry_run": True, "diff": True, "against": old or None}
+            answer = client.upload(base, Path(new), query, progress).get("diff") or {}
+    else:
+        answer = client.get(f"{base}/{new}/diff", {"against": old or None})
+    if as_json:
+        print_json(answer)
+    else:
+        _print_diff(answer, limit)
+
+
+@deck.command("activate")
+def activate_deck(
+    card: CardArgument,
+    revision: Annotated[int, typer.Argument(help="Revision; an earlier one rolls back.")],
+    at: AtOption = "",
+    as_json: JsonOption = False,
+    url: UrlOption = "",
+    key_file: KeyFileOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Put a revision in force, now or at a time."""
+    client = connect(url, key_file, config)
+    row = find_by_name(client, "/rate-cards", "rate card", card)
+    body = {"at": at} if at else {}
+    answer = client.post(f"/rate-cards/{row['id']}/revisions/{revision}/activate", body)
+    if as_json:
+        print_json(answer)
+    else:
+        out.print(f"revision {revision} of {row['name']} is in force {'from ' + at if at else 'now'}", markup=False)
+
+
+def price(
+    card: CardArgument,
+    number: Annotated[str, typer.Argument(help="Number in E.164 form.")],
+    duration: Annotated[str, typer.Argument(help="Talk time: seconds (95, 30.5) or m:ss.")],
+    tax_percent: Annotated[str, typer.Option("--tax", help="Tax in per cent.")] = "0",
+    at: AtOption = "",
+    as_json: JsonOption = False,
+    url: UrlOption = "",
+    key_file: KeyFileOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Price a call by a card, and explain the charge step by step."""
+    client = connect(url, key_file, config)
+    row = find_by_name(client, "/rate-cards", "rate card", card)
+    body: dict[str, Any] = {"number": number, "duration_ms": parse_duration_ms(duration), "tax_percent": tax_percent}
+    if at:
+        body["at"] = at
+    answer = client.post(f"/rate-cards/{row['id']}/price", body)
+    if as_json:
+        print_json(answer)
+        return
+    for step in answer["steps"]:
+        out.print(step, markup=False)
+    out.print(f"[bold]{answer['gross']} {answer['currency']}[/bold]")
+
+
+def parse_duration_ms(text: str) -> int:
+    """`95`, `30.5` or `1:35` as milliseconds, exactly.
+
+    Raises:
+        CommandError: it is none of these.
+    """
+    minutes, colon, rest = text.rpartition(":")
+    whole, _, part = rest.partition(".")
+    is_good = whole.isdecimal() and (part or "0").isdecimal() and len(part) <= 3 and text.isascii()
+    if not is_good or (colon and not (minutes.isdecimal() and int(whole) < 60)):
+        raise CommandError(f"{text}: not a duration; write 95, 30.5 or 1:35", 2)
+    return (int(minutes or 0) * 60 + int(whole)) * 1000 + int(part.ljust(3, "0") if part else 0)
+
+
+@contextmanager
+def upload_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on standard error while somebody watches; an empty label shows none."""
+    if not label or not is_terminal():
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def note(sent: int, total: int) -> None:
+            # When all is sent the other side still compiles: the clock and the spinner go on.
+            bar.update(
+                task, completed=sent, total=total, description=f"{label}{', compiling' if sent == total else ''}"
+            )
+
+        yield note
+
+
+def _place(fault: dict[str, Any]) -> str:
+    """`line 17, rate: ` of one bad row."""
+    line = fault.get("line")
+    if line is None:
+        return f"{fault['path']}: " if fault.get("path") else ""
+    column = fault.get("column")
+    return f"line {line}{', ' + str(column) if column else ''}: "
+
+
+def _print_diff(answer: dict[str, Any], limit: int) -> None:
+    counts = {name: value for name, value in answer.items() if isinstance(value, int)}
+    out.print(", ".join(f"{value} {name}" for name, value in counts.items()) or "no difference", markup=False)
+    rows: list[list[Any]] = []
+    for name, value in answer.items():
+        if isinstance(value, list):
+            rows += [[name, each.get("prefix"), each.get("name"), each.get("old"), each.get("new")] for each in value]
+    if rows:
+        print_table("", ["", "prefix", "destination", "was", "is"], rows[:limit])
