@@ -38,6 +38,7 @@ from rating.deck_format import (
     WINDOW,
     DeckError,
     rates_path,
+    record_seed,
     trie_path,
 )
 from rating.rows import UNSET, WEEK_MINUTES, RateRow
@@ -243,7 +244,9 @@ class DeckBuilder:
                 for row in order[start : start + _COPY_ROWS]:
                     payload = bytes(records[row * _PAYLOAD_BYTES : (row + 1) * _PAYLOAD_BYTES])
                     parts.append(payload)
-                    parts.append(RECORD_CRC.pack(zlib.crc32(payload, numbers[row])))
+                    number = numbers[row]
+                    seed = record_seed(number, index[number + 1] - index[number])
+                    parts.append(RECORD_CRC.pack(zlib.crc32(payload, seed)))
                 body = b"".join(parts)
                 crc = zlib.crc32(body, crc)
                 file.write(body)

@@ -9,8 +9,8 @@ one after another (all little-endian):
     extras    tiers and windows of the rows that have any
     names     destination names, each once, UTF-8
 
-Every record ends with a CRC-32 that is seeded with its prefix number, so that neither a flipped
-byte nor a wrong index entry is ever read as a price.
+Every record ends with a CRC-32 that is seeded with its prefix number and the rows of that prefix,
+so that neither a flipped bit nor a wrong index entry is ever read as a price.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ ROWS_MAX: Final = 50_000_000
 
 class DeckError(ValueError):
     """Rows that make no deck, or files that are none: cut off, of another version, damaged."""
+
+
+def record_seed(number: int, rows: int) -> int:
+    """What the checksum of a record starts from: the prefix's number and how many rows it has."""
+    return (number + rows * 0x0100_0193) & 0xFFFF_FFFF
 
 
 def trie_path(base: Path) -> Path:

@@ -33,6 +33,7 @@ from rating.deck_format import (
     WINDOW,
     DeckError,
     rates_path,
+    record_seed,
     trie_path,
 )
 from rating.rows import UNSET, RateRow
@@ -173,18 +174,19 @@ class Deck:
         if not start < end <= self._rows:
             return None
         rows: list[RateRow] = []
+        seed = record_seed(identity, end - start)
         for number in range(start, end):
-            row = self._decode_record(prefix, identity, self._records_at + number * RECORD_BYTES)
+            row = self._decode_record(prefix, seed, self._records_at + number * RECORD_BYTES)
             if row is None:
                 return None
             rows.append(row)
         return tuple(rows)
 
-    def _decode_record(self, prefix: str, identity: int, place: int) -> RateRow | None:
+    def _decode_record(self, prefix: str, seed: int, place: int) -> RateRow | None:
         view = self._view
         payload = view[place : place + _PAYLOAD_BYTES]
         (crc,) = RECORD_CRC.unpack_from(view, place + _PAYLOAD_BYTES)
-        if zlib.crc32(payload, identity) != crc:
+        if zlib.crc32(payload, seed) != crc:
             return None
         (
             rate,
