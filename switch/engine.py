@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from config.settings import Settings
+from config.settings import Listener, Settings
 from switch.board import Board, Options
 from switch.call.call import STATE_NAMES, dialog_key
 from switch.call.hops import DEFAULT_PORT, Hops, Local
@@ -61,15 +61,19 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
-        listeners: Sequence[Local],
+        listeners: Sequence[Listener],
         rng: Random,
+        wall_offset_s: float = 0.0,
         deck_folder: Path | None = None,
         now: float = 0.0,
-        wall_offset_s: float = 0.0,
     ) -> None:
         timers = settings.timers
         self.layer: Layer = Layer(TimerValues(timers.t1_ms, timers.t2_ms, timers.t4_ms))
-        self.hops: Hops = Hops(list(listeners), (settings.sip.realm, *settings.sip.domains))
+        locals_ = [
+            Local(index, each.transport, each.host, each.port, each.advertised_host, each.advertised_port)
+            for index, each in enumerate(listeners)
+        ]
+        self.hops: Hops = Hops(locals_, (settings.sip.realm, *settings.sip.domains))
         self.tables: Tables = Tables(deck_folder)
         self.live: Live = Live(settings.limits.calls_max)
         options = Options()
@@ -90,6 +94,8 @@ class Engine:
             settings.sip.auth_throttle_s,
         )
         self._tag_seed: int = rng.getrandbits(32)
+        self._now: float = now
+        """The latest that a shell has said."""
         self.is_draining: bool = False
         self.store_failure: str = ""
         """Why the journal takes no more records; new calls are refused meanwhile."""
@@ -104,6 +110,7 @@ class Engine:
 
     def receive(self, data: bytes, listener: int, source: tuple[str, int], now: float, connection: int = 0) -> None:
         """One message: a datagram, or what the framing of a stream has cut out."""
+        self._now = now
         board = self.board
         try:
             message = parse_message(data)
@@ -127,6 +134,7 @@ class Engine:
                 self._reply(message, flow, error.status, _phrase(error.status, str(error).encode("utf-8", "replace")))
 
     def handle_timer(self, now: float) -> None:
+        self._now = now
         self.layer.timers.run(now)
 
     def next_deadline(self) -> float | None:
@@ -164,20 +172,23 @@ class Engine:
     def set_draining(self) -> None:
         self.is_draining = True
 
-    def store_failed(self, reason: str, now: float) -> None:
+    def store_failed(self, reason: str) -> None:
         """The journal lost its disk: no new call is taken, since none could be billed."""
         if not self.store_failure:
-            self.board.alarm("store_failed", reason, now)
+            self.board.alarm("store_failed", reason, self._now)
         self.store_failure = reason
+
+    def store_recovered(self) -> None:
+        self.store_failure = ""
 
     # Configuration.
 
-    def load(self, snapshot: Snapshot, now: float) -> None:
+    def load(self, snapshot: Snapshot) -> None:
         """Take a whole snapshot in place of the one held."""
         self.tables.load(snapshot)
-        self._configured(now)
+        self._configured()
 
-    def apply(self, delta: Delta, now: float) -> None:
+    def apply(self, delta: Delta) -> None:
         """Take a delta.
 
         Raises:
@@ -187,9 +198,10 @@ class Engine:
         for key in delta.remove:
             if key.kind == "gateway":
                 self.board.forget_gateway(key.id)
-        self._configured(now)
+        self._configured()
 
-    def _configured(self, now: float) -> None:
+    def _configured(self) -> None:
+        now = self._now
         self.probers.follow(now)
         self.board.records.append(DeltaApplied(version=self.tables.version, at_ms=self.board.now_ms(now)))
 
