@@ -399,9 +399,9 @@ IDENTITY = (
     Case(
         name="foreign_route_of_a_customer",
         what="Nor is that of a known customer.",
-        callers=(Caller(scenario="uac_foreign_route", finals=(403,)),),
+        callers=(Caller(scenario="uac_foreign_route", finals=(404,)),),
         vendors=(TRAP,),
-        has_own_count=True,
+        outcomes=(refused("no_ingress_route", 404),),
     ),
     Case(
         name="foreign_uri",
@@ -412,9 +412,9 @@ IDENTITY = (
     Case(
         name="foreign_uri_of_a_customer",
         what="Nor does it for a known customer.",
-        callers=(Caller(scenario="uac_foreign_uri", finals=(403,)),),
+        callers=(Caller(scenario="uac_foreign_uri", finals=(404,)),),
         vendors=(TRAP,),
-        has_own_count=True,
+        outcomes=(refused("no_ingress_route", 404),),
     ),
     Case(
         name="bye_outside_a_dialog",

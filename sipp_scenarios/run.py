@@ -161,6 +161,9 @@ class Stage:
             if not (case.is_ipv6 and not has_ipv6())
             for record in self._records[case.name]
         ]
+        # Somebody always calls by digest, so that strangers are always asked for credentials.
+        guard = Place(self._block, GUARD, 0)
+        records += changes.with_sip_user(guard, [guard.customer])
         return Snapshot(version=1, records=tuple(records))
 
 
@@ -271,6 +274,8 @@ class Scene:
             await tunnel.close()
 
 
+GUARD = 250
+"""A place that no case has."""
 PATIENT = ("-default_behaviors", "none")
 
 

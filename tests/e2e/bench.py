@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from config.settings import Journal, Limits, Listener, Settings, Sip, Timers
@@ -28,7 +29,7 @@ class Bench:
         timers: Timers | None = None,
         limits: Limits | None = None,
         allow_loopback: bool = True,
-        extra: tuple[Record, ...] = (),
+        records: Callable[[Place], list[Record]] = Place.records,
     ) -> None:
         block = free_loopback_block()
         self.place = Place(block, 1, 1)
@@ -50,8 +51,8 @@ class Bench:
             journal=Journal(sync="os"),
             drain_s=0.5,
         )
-        records = (*self.place.records(), *extra)
-        self._process = SwitchProcess(folder, settings, Snapshot(version=1, records=records))
+        snapshot = Snapshot(version=1, records=tuple(records(self.place)))
+        self._process = SwitchProcess(folder, settings, snapshot)
         self._runner.run(self._process.start())
 
     def peer(self, at: Address, transport: str = "udp") -> Peer:
