@@ -24,7 +24,7 @@ CONFIRMED = pj.InvState.CONFIRMED
 DISCONNECTED = pj.InvState.DISCONNECTED
 
 
-class PhoneCall(pj.Call):  # type: ignore[misc]
+class PhoneCall(pj.Call):
     """A call that connects the null device to its media, both ways."""
 
     def __init__(self, account: Any, call_id: int = -1) -> None:
@@ -48,7 +48,7 @@ class PhoneCall(pj.Call):  # type: ignore[misc]
         media.startTransmit(devices.playbackDevMedia)
 
 
-class Phone(pj.Account):  # type: ignore[misc]
+class Phone(pj.Account):
     """Answers whatever comes."""
 
     def __init__(self) -> None:
