@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from operator import attrgetter
-from typing import Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from sqlalchemy import select
+from msgspec import Meta
+from sqlalchemy import Select, Text, cast, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Dialect, RowMapping
 
+from control.services.context import Context
+from control.services.errors import NotFound, invalid
+from control.services.fields import ROW_ID_MAX, Id, Moment, moment_ms, ms_moment
+from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
 from control.store import tables
 from control.store.engine import Tx
-from switch.records import CallEnded, Cdr
+from rating.money import format_amount
+from switch.records import Attempt, CallEnded, Candidate, Cdr
 
 JOURNAL: Final = "switch"
 """Whose journal it is: one switch today, and a name a node later."""
+
+EXPORT_ROWS: Final = 1_000
+"""Rows read at a time by an export, each time in a short transaction of its own."""
 
 _SCALARS: Final = tuple(name for name in Cdr.__struct_fields__ if name not in ("attempts", "explanation"))
 _COLUMNS: Final = ("sequence", "provider_id", "gateway_id", *_SCALARS, "attempts", "explanation")
@@ -72,3 +81,244 @@ def _insert_statement(dialect: Dialect) -> str:
     """The same insert in the placeholders of each driver; column names come from our own structs."""
     marks = ", ".join("?" if dialect.name == "sqlite" else f"${n}" for n in range(1, len(_COLUMNS) + 1))
     return f"INSERT INTO cdrs ({', '.join(_COLUMNS)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
+
+
+class AttemptShown(msgspec.Struct, frozen=True, kw_only=True):
+    provider_id: int
+    provider: str
+    gateway_id: int
+    card_id: int
+    revision_id: int
+    prefix: str
+    rate: str
+    cost: str
+    billed_s: int
+    dialled_out: str
+    started: Moment
+    first_progress: Moment | None
+    answered: Moment | None
+    ended: Moment
+    status: int
+    cause: str
+
+
+class CandidateShown(msgspec.Struct, frozen=True, kw_only=True):
+    card_id: int
+    provider_id: int
+    outcome: str
+    rate: str
+    margin: str
+    detail: str
+
+
+class CdrShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A call as clients read it: money as decimal strings of `currency`, times in UTC."""
+
+    id: str
+    customer_id: int
+    client_id: int | None
+    endpoint_id: int | None
+    sip_user_id: int | None
+    route_id: int | None
+    provider_id: int | None
+    """Of the last attempt, as `gateway_id`."""
+    gateway_id: int | None
+    direction: str
+    source: str
+    transport: str
+    call_id: str
+    cli_in: str
+    cli_out: str
+    dialled_in: str
+    dialled_out: str
+    invited: Moment
+    first_progress: Moment | None
+    answered: Moment | None
+    ended: Moment
+    pdd_ms: int | None
+    duration_ms: int
+    billed_s: int
+    release: str
+    cause: str
+    status: int
+    currency: str
+    card_id: int | None
+    revision_id: int | None
+    prefix: str
+    destination: str
+    rate: str
+    net: str
+    tax: str
+    gross: str
+    cost: str
+    margin: str
+    user_agent: str
+    codecs: str
+    recording: str
+    attempts: list[AttemptShown]
+    explanation: list[CandidateShown]
+
+
+Text200 = Annotated[str, Meta(max_length=200, pattern=r"^(?![\s\S]*\x00)")]
+
+
+class CdrFilter(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
+):
+    customer_id: Id | None = None
+    client_id: Id | None = None
+    provider_id: Id | None = None
+    """Of the last attempt."""
+    since: Moment | None = None
+    """INVITEs from this time on …"""
+    until: Moment | None = None
+    """… and before this one."""
+    cause: Text200 | None = None
+    status: Annotated[int, Meta(ge=0, le=999)] | None = None
+    answered: bool | None = None
+    direction: Literal["inbound", "outbound"] | None = None
+    number: Text200 | None = None
+    """Digits that stand anywhere in the calling or the called number, as received or as sent."""
+    call_id: Text200 | None = None
+    source: Text200 | None = None
+    """Beginning of the address that the INVITE came from."""
+
+
+class CdrQuery(CdrFilter, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+
+
+class CdrExportQuery(CdrFilter, frozen=True, kw_only=True):
+    after: Annotated[int, Meta(ge=0, le=ROW_ID_MAX)] = 0
+    """`Tandem-Next-Cursor` of the export before: what has come since, each call exactly once."""
+
+
+async def page(ctx: Context, query: CdrQuery) -> Page[CdrShown]:
+    """The newest INVITE first."""
+    cdrs = tables.cdrs
+    statement = _filtered(query)
+    if query.cursor:
+        invited_ms, number = read_cursor(query.cursor, "-invited", int)
+        older = cdrs.c.invited_ms < invited_ms
+        statement = statement.where(or_(older, (cdrs.c.invited_ms == invited_ms) & (cdrs.c.number < number)))
+    statement = statement.order_by(cdrs.c.invited_ms.desc(), cdrs.c.number.desc()).limit(query.limit + 1)
+    async with ctx.store.read() as tx:
+        rows = list((await tx.execute(statement)).mappings())
+    next_cursor = None
+    if len(rows) > query.limit:
+        rows = rows[: query.limit]
+        next_cursor = make_cursor("-invited", rows[-1]["invited_ms"], rows[-1]["number"])
+    return Page(items=[_shown(row) for row in rows], next_cursor=next_cursor)
+
+
+async def get(ctx: Context, cdr_id: str) -> CdrShown:
+    async with ctx.store.read() as tx:
+        row = (await tx.execute(select(tables.cdrs).where(tables.cdrs.c.id == cdr_id))).mappings().first()
+    if row is None:
+        raise NotFound("cdr", cdr_id)
+    return _shown(row)
+
+
+async def last_number(ctx: Context) -> int:
+    """Where an export that begins now ends, and the next one begins."""
+    async with ctx.store.read() as tx:
+        query = select(tables.cdrs.c.number).order_by(tables.cdrs.c.number.desc()).limit(1)
+        return (await tx.execute(query)).scalar_one_or_none() or 0
+
+
+async def export(ctx: Context, query: CdrExportQuery, upto: int) -> AsyncIterator[list[CdrShown]]:
+    """Calls in the order in which they came to the store, up to the number given, some at a time."""
+    cdrs = tables.cdrs
+    statement = _filtered(query).where(cdrs.c.number <= upto).order_by(cdrs.c.number).limit(EXPORT_ROWS)
+    after = query.after
+    while True:
+        async with ctx.store.read() as tx:
+            rows = list((await tx.execute(statement.where(cdrs.c.number > after))).mappings())
+        if rows:
+            yield [_shown(row) for row in rows]
+        if len(rows) < EXPORT_ROWS:
+            return
+        after = rows[-1]["number"]
+
+
+def _filtered(query: CdrFilter) -> Select[Any]:
+    cdrs = tables.cdrs.c
+    statement = select(tables.cdrs)
+    for name in ("customer_id", "client_id", "provider_id", "cause", "status", "direction", "call_id"):
+        value = getattr(query, name)
+        if value is not None:
+            statement = statement.where(cdrs[name] == value)
+    if query.since is not None:
+        statement = statement.where(cdrs.invited_ms >= moment_ms("from", query.since))
+    if query.until is not None:
+        statement = statement.where(cdrs.invited_ms < moment_ms("to", query.until))
+    if query.answered is not None:
+        statement = statement.where(cdrs.answered_ms.is_not(None) if query.answered else cdrs.answered_ms.is_(None))
+    if query.number is not None:
+        digits = query.number.strip().removeprefix("+")
+        if not digits:
+            raise invalid("number", "no digits")
+        numbers = (cdrs.cli_in, cdrs.cli_out, cdrs.dialled_in, cdrs.dialled_out)
+        statement = statement.where(or_(*(column.contains(digits, autoescape=True) for column in numbers)))
+    if query.source is not None:
+        statement = statement.where(cast(cdrs.source, Text).startswith(query.source, autoescape=True))
+    return statement
+
+
+_attempts: Final = msgspec.json.Decoder(tuple[Attempt, ...])
+_candidates: Final = msgspec.json.Decoder(tuple[Candidate, ...])
+_SAME: Final = tuple(
+    name for name in CdrShown.__struct_fields__ if name in tables.cdrs.c and name not in ("attempts", "explanation")
+)
+_MONEY: Final = ("rate", "net", "tax", "gross", "cost", "margin")
+
+
+def _shown(row: RowMapping) -> CdrShown:
+    fields: dict[str, Any] = {name: row[name] for name in _SAME}
+    fields.update((name, format_amount(row[f"{name}_nanos"])) for name in _MONEY)
+    return CdrShown(
+        **fields,
+        invited=ms_moment(row["invited_ms"]),
+        first_progress=_moment(row["progress_ms"]),
+        answered=_moment(row["answered_ms"]),
+        ended=ms_moment(row["ended_ms"]),
+        attempts=[_attempt_shown(attempt) for attempt in _attempts.decode(row["attempts"])],
+        explanation=[_candidate_shown(candidate) for candidate in _candidates.decode(row["explanation"])],
+    )
+
+
+def _attempt_shown(attempt: Attempt) -> AttemptShown:
+    return AttemptShown(
+        provider_id=attempt.provider_id,
+        provider=attempt.provider_name,
+        gateway_id=attempt.gateway_id,
+        card_id=attempt.card_id,
+        revision_id=attempt.revision_id,
+        prefix=attempt.prefix,
+        rate=format_amount(attempt.rate_nanos),
+        cost=format_amount(attempt.cost_nanos),
+        billed_s=attempt.billed_s,
+        dialled_out=attempt.dialled_out,
+        started=ms_moment(attempt.started_ms),
+        first_progress=_moment(attempt.progress_ms),
+        answered=_moment(attempt.answered_ms),
+        ended=ms_moment(attempt.ended_ms),
+        status=attempt.status,
+        cause=attempt.cause,
+    )
+
+
+def _candidate_shown(candidate: Candidate) -> CandidateShown:
+    return CandidateShown(
+        card_id=candidate.card_id,
+        provider_id=candidate.provider_id,
+        outcome=candidate.outcome,
+        rate=format_amount(candidate.rate_nanos),
+        margin=format_amount(candidate.margin_nanos),
+        detail=candidate.detail,
+    )
+
+
+def _moment(ms: int | None) -> Any:
+    return None if ms is None else ms_moment(ms)

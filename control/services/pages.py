@@ -76,7 +76,7 @@ async def read_page(
     column = table.c[_SORT_COLUMNS.get(field, field)]
     row_id = table.c.id
     if query.cursor:
-        value, after = _read_cursor(query.cursor, wanted, str if column.type.python_type is str else int)
+        value, after = read_cursor(query.cursor, wanted, str if column.type.python_type is str else int)
         further = column < value if is_descending else column > value
         next_id = row_id < after if is_descending else row_id > after
         statement = statement.where(or_(further, and_(column == value, next_id)))
@@ -95,7 +95,8 @@ def make_cursor(order: str, value: object, row_id: int) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode((order, value, row_id))).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str, order: str, kind: type[str] | type[int]) -> tuple[str | int, int]:
+def read_cursor(cursor: str, order: str, kind: type[str] | type[int]) -> tuple[str | int, int]:
+    """The key and the id that a cursor holds; `Invalid` for one of another order, or of nobody's making."""
     try:
         packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         was, value, row_id = msgspec.msgpack.decode(packed, type=tuple[str, kind, int])  # type: ignore[valid-type]

@@ -1,0 +1,169 @@
+"""One route of the API: its facts as data, and how a request becomes a call of its handler.
+
+A handler is a function of a `Call`. Who may call it, what its query and body look like and what
+it answers stand in the `Route`, from which the OpenAPI document is made too, so that the two agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+
+from control.api.problems import Forbidden, Unauthorized
+from control.services.admin_keys import authenticate
+from control.services.context import SYSTEM, Context, Role
+from control.services.errors import invalid
+from control.services.problems import convert, decode
+
+API: Final = "/api/v1"
+BODY_BYTES_MAX: Final = 1_048_576
+RANKS: Final[dict[Role, int]] = {"read-only": 0, "operator": 1, "admin": 2}
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was let in, with everything decoded."""
+
+    ctx: Context
+    request: Request[Any, Any, Any]
+    path: dict[str, Any]
+    query: Any
+    body: Any
+    version: int | None
+    """Of `If-Match`."""
+
+
+class Created(msgspec.Struct, frozen=True):
+    """An answer of 201 with where the new thing is."""
+
+    value: Any
+    location: str
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    path: str
+    """With `{name:type}` for parameters; below `API` unless `is_rooted`."""
+    handler: Handler
+    summary: str
+    role: Role | None
+    """The least that a key must have; None: open to all."""
+    query: type[msgspec.Struct] | None = None
+    body: Any = None
+    """Type of the JSON body; `bytes` where the handler reads the stream itself."""
+    reply: Any = None
+    """Type of the answer; None: 204. A `str` is a media type that is not JSON."""
+    status: int = 200
+    patches: Any = None
+    """Type whose fields the body may hold, any of them."""
+    without: tuple[str, ...] = ()
+    """Fields of the body that the path says already."""
+    body_bytes_max: int = BODY_BYTES_MAX
+    is_rooted: bool = False
+
+    @property
+    def whole_path(self) -> str:
+        return self.path if self.is_rooted else API + self.path
+
+
+def make_handler(route: Route, ctx: Context) -> HTTPRouteHandler:
+    """The route as Litestar serves it."""
+
+    async def endpoint(request: Request[Any, Any, Any]) -> Response[Any]:
+        acting = ctx.acting(SYSTEM) if route.role is None else await _let_in(ctx, request, route.role)
+        call = Call(
+            ctx=acting,
+            request=request,
+            path=dict(request.path_params),
+            query=None if route.query is None else _read_query(request, route.query),
+            body=await _read_body(request, route),
+            version=_read_version(request),
+        )
+        return _respond(await route.handler(call), route, acting)
+
+    handler: HTTPRouteHandler = HTTPRouteHandler(
+        route.whole_path,
+        http_method=HttpMethod(route.method),
+        status_code=route.status,
+        request_max_body_size=route.body_bytes_max,
+        opt={"route": route},
+    )(endpoint)
+    return handler
+
+
+async def _let_in(ctx: Context, request: Request[Any, Any, Any], role: Role) -> Context:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    actor = None
+    if scheme.lower() == "bearer" and key.strip():
+        actor = await authenticate(ctx, key.strip())
+    if actor is None:
+        raise Unauthorized("A key is needed: Authorization: Bearer <key>.")
+    if RANKS[actor.role] < RANKS[role]:
+        raise Forbidden(f"This needs a key with role {role}; yours has {actor.role}.")
+    return ctx.acting(actor)
+
+
+def _read_query(request: Request[Any, Any, Any], kind: type[msgspec.Struct]) -> msgspec.Struct:
+    values: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in values:
+            raise invalid(name, "given twice")
+        values[name] = value
+    return convert(values, kind, is_text=True)
+
+
+async def _read_body(request: Request[Any, Any, Any], route: Route) -> Any:
+    if route.patches is not None:
+        sent = decode(await request.body(), dict[str, Any])
+        known = (*route.patches.__struct_fields__, "row_version")
+        for name in sent:
+            if name not in known or name in route.without:
+                raise invalid(name, f"Object contains unknown field `{name}`")
+        return sent
+    if route.body is None or route.body is bytes:
+        return None
+    return decode(await request.body(), route.body)
+
+
+_ENTITY_TAG: Final = re.compile(r'"?([0-9]{1,18})"?')
+
+
+def _read_version(request: Request[Any, Any, Any]) -> int | None:
+    """`If-Match: "3"` as 3. Versions are strong validators here: a row is the same only at the same version."""
+    text = request.headers.get("if-match", "").strip()
+    if text in ("", "*"):
+        return None
+    found = _ENTITY_TAG.fullmatch(text)
+    if found is None:
+        raise invalid("If-Match", 'expected one row_version, as in If-Match: "3"')
+    return int(found[1])
+
+
+def _respond(value: Any, route: Route, ctx: Context) -> Response[Any]:
+    headers: dict[str, str] = {}
+    if ctx.is_pending:
+        # Stored, and not yet in force: the switch is away and gets it when it is back.
+        headers["Tandem-Switch"] = "pending"
+    if isinstance(value, Response):
+        value.headers.update(headers)
+        return value
+    if isinstance(value, Created):
+        headers["Location"] = value.location
+        value = value.value
+    if value is None:
+        return Response(None, status_code=route.status, headers=headers)
+    version = getattr(value, "row_version", None)
+    if version is not None:
+        headers["ETag"] = f'"{version}"'
+    # A body with what nobody else should see does not belong in a shared cache.
+    headers["Cache-Control"] = "no-store"
+    content = msgspec.json.encode(value)
+    return Response(content, status_code=route.status, headers=headers, media_type="application/json")

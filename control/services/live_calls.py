@@ -1,0 +1,163 @@
+"""Live calls as the switch has them now, and the decision that a call would meet."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from control.services.context import Context
+from control.services.errors import NotFound, invalid
+from control.services.fields import Id, Label, Moment, Transport, moment_ms, ms_moment
+from control.services.hosts import address_or_name
+from rating.money import format_amount
+from switch.frames import LiveCall, Simulated, SimulatedCandidate
+
+_CDR_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+class CallShown(msgspec.Struct, frozen=True, kw_only=True):
+    cdr_id: str
+    customer_id: int
+    route_id: int | None
+    endpoint_id: int | None
+    sip_user_id: int | None
+    provider_id: int | None
+    gateway_id: int | None
+    call_id: str
+    cli: str
+    dialled: str
+    source: str
+    state: str
+    invited: Moment
+    answered: Moment | None
+    duration_ms: int
+    held: str
+    spent: str
+
+
+class CallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    customer_id: Id | None = None
+    state: Literal["trying", "ringing", "answered", "ending"] | None = None
+    search: Label = ""
+    """Part of a number, of the Call-ID or of the source address."""
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+
+
+async def list_calls(ctx: Context, query: CallQuery) -> list[CallShown]:
+    """Calls that are up, the youngest first."""
+    calls = await ctx.switch.list_calls(query.customer_id)
+    found = [call for call in calls if _is_wanted(call, query)]
+    found.sort(key=lambda call: (call.invited_ms, call.cdr_id), reverse=True)
+    return [_call_shown(call) for call in found[: query.limit]]
+
+
+async def end_call(ctx: Context, cdr_id: str) -> None:
+    """BYE both ways, audited whether or not it is still up by then.
+
+    Raises:
+        NotFound: no such call is up.
+    """
+    if not _CDR_ID.fullmatch(cdr_id):
+        raise NotFound("call", cdr_id)
+    is_ended = await ctx.switch.end_call(cdr_id, ctx.actor.name)
+    if not is_ended:
+        raise NotFound("call", cdr_id)
+    async with ctx.change() as change:
+        await change.audit("end", "call", cdr_id)
+
+
+class SimulationNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    dialled: Annotated[str, Meta(min_length=1, max_length=128)]
+    """As it would stand in the Request-URI, tech prefix included."""
+    cli: Annotated[str, Meta(max_length=128)] = ""
+    source_ip: Annotated[str, Meta(max_length=64)] = ""
+    username: Annotated[str, Meta(max_length=64)] = ""
+    """Of a SIP user, instead of `source_ip`."""
+    transport: Transport = "udp"
+    at: Moment | None = None
+    """Any time, past or future; now where it is left out."""
+
+
+class CandidatePriced(msgspec.Struct, frozen=True, kw_only=True):
+    card_id: int
+    card_name: str
+    provider_id: int
+    provider_name: str
+    outcome: str
+    detail: str
+    prefix: str
+    rate: str
+    connect_fee: str
+    first_s: int
+    next_s: int
+    margin: str
+    dialled_out: str
+    gateway_id: int | None
+
+
+class Simulation(msgspec.Struct, frozen=True, kw_only=True):
+    is_admitted: bool
+    status: int
+    cause: str
+    steps: list[str]
+    customer_id: int | None
+    endpoint_id: int | None
+    sip_user_id: int | None
+    route_id: int | None
+    dialled_out: str
+    cli_out: str
+    sell_card_id: int | None
+    sell_revision_id: int | None
+    sell_prefix: str
+    sell_rate: str
+    destination: str
+    candidates: list[CandidatePriced]
+
+
+async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
+    """What the switch would do with such an INVITE; nothing leaves, nothing is counted."""
+    if bool(asked.source_ip) == bool(asked.username):
+        raise invalid("source_ip", "needed, unless username is given; not both")
+    source_ip = address_or_name("source_ip", asked.source_ip) if asked.source_ip else ""
+    found = await ctx.switch.simulate(
+        dialled=asked.dialled,
+        cli=asked.cli,
+        source_ip=source_ip,
+        transport=asked.transport,
+        username=asked.username,
+        at_ms=None if asked.at is None else moment_ms("at", asked.at),
+    )
+    return _simulation(found)
+
+
+def _is_wanted(call: LiveCall, query: CallQuery) -> bool:
+    if query.state is not None and call.state != query.state:
+        return False
+    text = query.search
+    return not text or any(text in field for field in (call.cli, call.dialled, call.call_id, call.source))
+
+
+def _call_shown(call: LiveCall) -> CallShown:
+    fields = _fields(call, CallShown, ("held", "spent"))
+    invited = ms_moment(call.invited_ms)
+    answered = None if call.answered_ms is None else ms_moment(call.answered_ms)
+    return CallShown(**fields, invited=invited, answered=answered)
+
+
+def _simulation(found: Simulated) -> Simulation:
+    fields = _fields(found, Simulation, ("sell_rate",))
+    fields["candidates"] = [_candidate(candidate) for candidate in found.candidates]
+    return Simulation(**fields)
+
+
+def _candidate(candidate: SimulatedCandidate) -> CandidatePriced:
+    return CandidatePriced(**_fields(candidate, CandidatePriced, ("rate", "connect_fee", "margin")))
+
+
+def _fields(source: msgspec.Struct, kind: type[msgspec.Struct], amounts: tuple[str, ...]) -> dict[str, Any]:
+    """What both structs have by the same name, and the amounts as text."""
+    same = {name: getattr(source, name) for name in source.__struct_fields__ if name in kind.__struct_fields__}
+    return {**same, **{name: format_amount(getattr(source, f"{name}_nanos")) for name in amounts}}
