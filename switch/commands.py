@@ -25,7 +25,7 @@ from switch.frames import (
     Stats,
 )
 from switch.pump import Core, Pump
-from switch.snapshot import Delta, Snapshot
+from switch.snapshot import Delta, Gateway, Snapshot
 
 log = structlog.get_logger("switch.commands")
 
@@ -42,21 +42,27 @@ class Asked(Core, Protocol):
 
 
 class Commands:
-    """Handles requests on one engine; `handle_changed` hears of a new configuration once it is in force."""
+    """Handles requests on one engine.
+
+    `handle_changed` hears of a configuration once it is in force, with the gateways it replaced (None:
+    all of it); `handle_ingested` of journal sequences; `add_stats` adds what the shells count.
+    """
 
     def __init__(
         self,
         engine: Asked,
         pump: Pump,
         configuration: Configuration,
-        handle_changed: Callable[[], None],
+        handle_changed: Callable[[list[int] | None], None],
         handle_ingested: Callable[[int], None],
+        add_stats: Callable[[Stats], None],
     ) -> None:
         self._engine = engine
         self._pump = pump
         self._configuration = configuration
         self._handle_changed = handle_changed
         self._handle_ingested = handle_ingested
+        self._add_stats = add_stats
 
     def handle(self, request: Request) -> Reply | None:
         """Do what was asked; a request that names no reply gets none."""
@@ -81,7 +87,7 @@ class Commands:
         if isinstance(request, PutSnapshot):
             self._engine.load(request.snapshot)
             self._configuration.replace(request.snapshot)
-            self._handle_changed()
+            self._handle_changed(None)
             return None
         if isinstance(request, ListCalls):
             return self._engine.list_calls(request.customer_id, now)
@@ -90,7 +96,9 @@ class Commands:
             return self._engine.end_call(request.cdr_id, now)
         if isinstance(request, Simulate):
             return self._engine.simulate(request, now)
-        return self._engine.stats()
+        stats = self._engine.stats()
+        self._add_stats(stats)
+        return stats
 
     def _apply(self, delta: Delta) -> Any:
         here = self._configuration.version
@@ -98,7 +106,7 @@ class Commands:
             return Refusal(f"delta {delta.version} does not follow version {here}")
         self._engine.apply(delta)
         self._configuration.apply(delta)
-        self._handle_changed()
+        self._handle_changed([record.id for record in delta.put if isinstance(record, Gateway)])
         return None
 
 

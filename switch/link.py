@@ -1,7 +1,7 @@
 """The Unix socket that the control plane connects to: frames in, frames out (`switch/frames.py`).
 
-Each client gets a Hello first; its requests are handled one after another, in order. A bad frame
-closes that client alone. Events go to all of them.
+Each client gets a Hello first, then the alarms that stand; its requests are handled one after
+another, in order. A bad frame closes that client alone. Events go to all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from switch.frames import Answer, Hello, Reply, Request
+from switch.frames import Answer, Reply, Request
 from switch.outputs import Event
 
 FRAME_BYTES_MAX: Final = 268_435_456
@@ -37,9 +37,11 @@ class LinkUnusable(Exception):
 
 
 class LinkServer:
-    """Listens on one path. `handle` answers a request; `greet` makes the Hello of a new client."""
+    """Listens on one path. `handle` answers a request; `greet` says what a new client hears first."""
 
-    def __init__(self, path: Path, greet: Callable[[], Hello], handle: Callable[[Request], Reply | None]) -> None:
+    def __init__(
+        self, path: Path, greet: Callable[[], list[Answer]], handle: Callable[[Request], Reply | None]
+    ) -> None:
         self._path = path
         self._greet = greet
         self._handle = handle
@@ -85,7 +87,8 @@ class LinkServer:
             return
         self._clients.add(writer)
         try:
-            self._write(writer, self._frame(self._greet()))
+            for answer in self._greet():
+                self._write(writer, self._frame(answer))
             while True:
                 (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
                 if length > FRAME_BYTES_MAX:

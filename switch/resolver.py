@@ -1,234 +1,28 @@
-"""Gateways by name, resolved ahead of calls and again before their records run out (RFC 3263 §4).
+"""Gateways by name, resolved ahead of calls and again before their records run out.
 
-A gateway's transport is configured, so NAPTR records only choose the SRV name for it. A look-up that
-fails keeps the last good answer, with a reason that can be seen. No call ever waits for one.
+A look-up that fails keeps the last good answer, with a reason that can be seen. No call waits for one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import random
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final
 
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.resolver
 import structlog
 
+from switch.lookup import TTL_MAX_S, Lookup, LookupFailed, literal_targets
 from switch.outputs import Target
 from switch.snapshot import Gateway
 
-LOOKUP_TIMEOUT_S: Final = 5.0
 LOOKUPS_OPEN_MAX: Final = 16
 REFRESH_SHARE: Final = 0.8
 """Of a record's life; then it is asked for again, so that the answer in use is never an old one."""
 TTL_MIN_S: Final = 5.0
-TTL_MAX_S: Final = 3_600.0
-HOSTS_TTL_S: Final = 60.0
 RETRY_MIN_S: Final = 2.0
 RETRY_MAX_S: Final = 60.0
-RECORDS_MAX: Final = 32
-"""Of one answer; the rest of a longer one is left."""
-TARGETS_MAX: Final = 64
-
-Transport = Literal["udp", "tcp", "tls"]
-_SERVICE: Final[dict[str, bytes]] = {"udp": b"sip+d2u", "tcp": b"sip+d2t", "tls": b"sips+d2t"}
-_SRV_PREFIX: Final = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}
-DEFAULT_PORT: Final = {"udp": 5060, "tcp": 5060, "tls": 5061}
-_NOTHING: Final = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 
 log = structlog.get_logger("switch.resolver")
-
-
-class LookupFailed(Exception):
-    """A name could not be resolved; the text says which and why."""
-
-
-class Answer(NamedTuple):
-    targets: list[Target]
-    ttl_s: float
-
-
-class Lookup:
-    """RFC 3263 §4 for one gateway at a time, with dnspython."""
-
-    def __init__(
-        self,
-        versions: frozenset[int] = frozenset({4, 6}),
-        resolver: dns.asyncresolver.Resolver | None = None,
-        hosts: Path = Path("/etc/hosts"),
-        rng: random.Random | None = None,
-    ) -> None:
-        """`versions` are the IP versions that a listener can send from."""
-        self._versions = versions
-        self._resolver = resolver or system_resolver()
-        self._hosts = hosts
-        self._rng = rng or random.Random()
-
-    async def find(self, gateway: Gateway) -> Answer:
-        """Targets of one gateway, the best first.
-
-        Raises:
-            LookupFailed: nothing was found, or no name server answered.
-        """
-        transports: list[Transport] = [gateway.transport]
-        if gateway.transport == "udp" and gateway.also_tcp:
-            transports.append("tcp")
-        targets: list[Target] = []
-        ttl_s = TTL_MAX_S
-        reason: LookupFailed | None = None
-        for transport in transports:
-            try:
-                answer = await self._find_by(gateway.host, gateway.port, transport)
-            except LookupFailed as error:
-                reason = reason or error
-                continue
-            targets += answer.targets
-            ttl_s = min(ttl_s, answer.ttl_s)
-        if not targets:
-            raise reason or LookupFailed(f"{gateway.host}: no address")
-        return Answer(targets[:TARGETS_MAX], ttl_s)
-
-    async def _find_by(self, host: str, port: int | None, transport: Transport) -> Answer:
-        server_name = host if transport == "tls" else ""
-        if port is not None:  # RFC 3263 §4.2: an explicit port means no SRV
-            ips, ttl_s = await self._addresses(host)
-            return Answer([Target(transport, ip, port, server_name) for ip in ips], ttl_s)
-        service, ttl_s = await self._service_name(host, transport)
-        try:
-            answer = await self._ask(service, "SRV")
-        except _NOTHING:
-            ips, ips_ttl_s = await self._addresses(host)
-            default = DEFAULT_PORT[transport]
-            return Answer([Target(transport, ip, default, server_name) for ip in ips], min(ttl_s, ips_ttl_s))
-        ttl_s = min(ttl_s, _ttl_s(answer))
-        records = list(answer)[:RECORDS_MAX]
-        if len(records) == 1 and records[0].target == dns.name.root:
-            raise LookupFailed(f"{service}: the service is said not to exist")  # RFC 2782, target "."
-        targets: list[Target] = []
-        reason: LookupFailed | None = None
-        for record in order_by_weight(records, self._rng):
-            try:
-                ips, ips_ttl_s = await self._addresses(record.target.to_text(omit_final_dot=True))
-            except LookupFailed as error:
-                reason = error
-                continue
-            ttl_s = min(ttl_s, ips_ttl_s)
-            for ip in ips:
-                targets.append(Target(transport, ip, record.port, server_name, record.priority, record.weight))
-        if not targets:
-            raise reason or LookupFailed(f"{service}: no usable record")
-        return Answer(targets, ttl_s)
-
-    async def _service_name(self, host: str, transport: Transport) -> tuple[str, float]:
-        """The SRV name that NAPTR gives for this transport, else the one made from the host (§4.1)."""
-        made = _SRV_PREFIX[transport] + host
-        try:
-            answer = await self._ask(host, "NAPTR")
-        except _NOTHING:
-            return made, TTL_MAX_S
-        usable = [
-            record
-            for record in list(answer)[:RECORDS_MAX]
-            if record.service.lower() == _SERVICE[transport] and record.flags.lower() == b"s"
-        ]
-        if not usable:
-            return made, _ttl_s(answer)
-        best = min(usable, key=lambda record: (record.order, record.preference))
-        return best.replacement.to_text(omit_final_dot=True), _ttl_s(answer)
-
-    async def _addresses(self, host: str) -> tuple[list[str], float]:
-        known = await asyncio.to_thread(self._read_hosts, host.lower())
-        if known:
-            return known, HOSTS_TTL_S
-        found: list[str] = []
-        ttl_s = TTL_MAX_S
-        failure: LookupFailed | None = None
-        for version, kind in ((4, "A"), (6, "AAAA")):
-            if version not in self._versions:
-                continue
-            try:
-                answer = await self._ask(host, kind)
-            except _NOTHING:
-                continue
-            except LookupFailed as error:
-                failure = error
-                continue
-            found += [record.address for record in list(answer)[:RECORDS_MAX]]
-            ttl_s = min(ttl_s, _ttl_s(answer))
-        if not found:
-            raise failure or LookupFailed(f"{host}: no address")
-        return found, ttl_s
-
-    async def _ask(self, name: str, kind: str) -> dns.resolver.Answer:
-        try:
-            return await self._resolver.resolve(name, kind, lifetime=LOOKUP_TIMEOUT_S, search=False)
-        except _NOTHING:
-            raise
-        except (dns.exception.DNSException, OSError, ValueError) as error:
-            raise LookupFailed(f"{name} {kind}: {error or type(error).__name__}") from error
-
-    def _read_hosts(self, host: str) -> list[str]:
-        """Addresses that the hosts file has for a name, as the system's own resolver would look first."""
-        try:
-            lines = self._hosts.read_text(errors="replace").splitlines()
-        except OSError:
-            return []
-        found: list[str] = []
-        for line in lines:
-            words = line.partition("#")[0].lower().split()
-            if host in words[1:] and _version(words[0]) in self._versions and words[0] not in found:
-                found.append(words[0])
-        return found
-
-
-def order_by_weight(records: Iterable[Any], rng: random.Random) -> list[Any]:
-    """SRV records by priority, and within one drawn by weight (RFC 2782's algorithm)."""
-    ordered: list[Any] = []
-    left = sorted(records, key=lambda record: (record.priority, record.weight))
-    while left:
-        group = [record for record in left if record.priority == left[0].priority]
-        drawn = rng.randint(0, sum(record.weight for record in group))
-        for record in group:  # weights of 0 stand first: they are taken only when 0 was drawn
-            drawn -= record.weight
-            if drawn <= 0:
-                break
-        ordered.append(record)
-        left.remove(record)
-    return ordered
-
-
-def literal_targets(gateway: Gateway) -> list[Target]:
-    """Targets of a gateway whose host is an address; empty where it is a name."""
-    if not _version(gateway.host):
-        return []
-    transports: list[Transport] = [gateway.transport]
-    if gateway.transport == "udp" and gateway.also_tcp:
-        transports.append("tcp")
-    return [Target(kind, gateway.host, gateway.port or DEFAULT_PORT[kind]) for kind in transports]
-
-
-def system_resolver() -> dns.asyncresolver.Resolver:
-    """What `/etc/resolv.conf` says; without one, every look-up fails with a reason."""
-    try:
-        return dns.asyncresolver.Resolver()
-    except dns.resolver.NoResolverConfiguration:
-        return dns.asyncresolver.Resolver(configure=False)
-
-
-def _ttl_s(answer: dns.resolver.Answer) -> float:
-    return float(answer.chaining_result.minimum_ttl)
-
-
-def _version(host: str) -> int:
-    try:
-        return ipaddress.ip_address(host).version
-    except ValueError:
-        return 0
 
 
 class Resolver:
@@ -240,6 +34,7 @@ class Resolver:
         self._lookup = lookup
         self._handle_targets = handle_targets
         self._known: dict[int, Gateway] = {}
+        self._found: dict[int, list[Target]] = {}
         self._watchers: dict[int, asyncio.Task[None]] = {}
         self._room = asyncio.Semaphore(LOOKUPS_OPEN_MAX)
 
@@ -252,13 +47,21 @@ class Resolver:
             before = self._known.get(gateway.id)
             if before is not None and _address_facts(before) == _address_facts(gateway):
                 continue
+            if gateway.id in self._found:
+                self._handle_targets(gateway.id, [])  # they are another host's
             self._forget(gateway.id)
             self._known[gateway.id] = gateway
             targets = literal_targets(gateway)
             if targets:
-                self._handle_targets(gateway.id, targets)
+                self._push(gateway.id, targets)
             else:
                 self._watchers[gateway.id] = asyncio.create_task(self._watch(gateway))
+
+    def push_again(self, gateway_ids: Iterable[int] | None = None) -> None:
+        """Push what is known of some gateways, or of all: the engine has new records of them."""
+        for gateway_id in list(self._found) if gateway_ids is None else gateway_ids:
+            if gateway_id in self._found:
+                self._handle_targets(gateway_id, self._found[gateway_id])
 
     def set_lookup(self, lookup: Lookup) -> None:
         """Use other name servers from the next look-up on."""
@@ -270,6 +73,7 @@ class Resolver:
 
     def _forget(self, gateway_id: int) -> None:
         self._known.pop(gateway_id, None)
+        self._found.pop(gateway_id, None)
         self.failures.pop(gateway_id, None)
         watcher = self._watchers.pop(gateway_id, None)
         if watcher is not None:
@@ -294,8 +98,12 @@ class Resolver:
             retry_s = RETRY_MIN_S
             if self.failures.pop(gateway.id, None) is not None:
                 log.info("gateway resolves again", gateway=gateway.id, host=gateway.host)
-            self._handle_targets(gateway.id, answer.targets)
+            self._push(gateway.id, answer.targets)
             await asyncio.sleep(min(max(answer.ttl_s, TTL_MIN_S), TTL_MAX_S) * REFRESH_SHARE)
+
+    def _push(self, gateway_id: int, targets: list[Target]) -> None:
+        self._found[gateway_id] = targets
+        self._handle_targets(gateway_id, targets)
 
     def _note_failure(self, gateway: Gateway, reason: str) -> None:
         if self.failures.get(gateway.id) != reason:
@@ -304,4 +112,4 @@ class Resolver:
 
 
 def _address_facts(gateway: Gateway) -> tuple[object, ...]:
-    return gateway.host, gateway.port, gateway.transport, gateway.also_tcp
+    return gateway.host, gateway.port, gateway.transport

@@ -1,0 +1,352 @@
+"""Puts the data plane together and keeps it running: settings, sockets, engine, journal, control socket.
+
+It starts and works with the control plane dead: the last snapshot is a file of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from config.settings import Listener, Settings
+from switch.build import is_compiled
+from switch.commands import Asked, Commands
+from switch.configuration import SNAPSHOT_FILE, Configuration, SnapshotUnusable, read_snapshot
+from switch.drain import drain
+from switch.frames import Answer, Hello, Stats
+from switch.journal import Journal, JournalFailed
+from switch.link import LinkServer, LinkUnusable
+from switch.lookup import Lookup
+from switch.outputs import Alarm, Event, Target
+from switch.pump import Pump
+from switch.resolver import Resolver
+from switch.saver import SnapshotSaver
+from switch.shell_stats import add_shell_stats
+from switch.snapshot import Snapshot
+from switch.stream import Connections, StreamListener
+from switch.tls import Certificates, TlsUnusable
+from switch.udp import UdpListener
+
+TICK_S: Final = 1.0
+ALARMS_MAX: Final = 64
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""Calls make few cycles and many objects; Python's own thresholds look through them all the time."""
+
+log = structlog.get_logger("switch.runtime")
+
+
+class CannotStart(Exception):
+    """A mistake that no restart mends; the text names what and why."""
+
+
+class RunnableEngine(Asked, Protocol):
+    """The whole of the engine."""
+
+    def set_targets(self, gateway_id: int, targets: list[Target]) -> None: ...
+    def set_wall_offset(self, offset_s: float) -> None: ...
+    def set_draining(self) -> None: ...
+    def store_failed(self, reason: str) -> None: ...
+    def store_recovered(self) -> None: ...
+    def live_calls(self) -> int: ...
+
+
+MakeEngine = Callable[[Settings, tuple[Listener, ...], Path], RunnableEngine]
+"""Settings, the listeners with their real ports, and the folder where relative deck paths begin."""
+
+
+class Runtime:
+    """One switch process. `start` returns when every listener reads; `run` when the switch has ended."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: Path,
+        make_engine: MakeEngine,
+        *,
+        beside: Path | None = None,
+        snapshot: Path | None = None,
+    ) -> None:
+        """`beside` is where relative paths of the settings begin; `snapshot` a file to run on, alone."""
+        self.listeners: list[UdpListener | StreamListener] = []
+        self._settings = settings
+        self._data = data
+        self._make_engine = make_engine
+        self._snapshot = snapshot
+        self._beside = beside or Path.cwd()
+        self._configuration = Configuration()
+        self._started_ms = time.time_ns() // 1_000_000
+        self._alarms: dict[str, Alarm] = {}
+        self._stop = asyncio.Event()
+        self._saver = SnapshotSaver(self._configuration, data / SNAPSHOT_FILE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_draining = False
+        self._lock_fd = -1
+
+    async def start(self) -> None:
+        """Bind, load, listen.
+
+        Raises:
+            CannotStart: a listener, a file or the folder cannot be used; everything is closed again.
+        """
+        try:
+            await self._start()
+        except (JournalFailed, LinkUnusable, TlsUnusable, SnapshotUnusable) as error:
+            self._release()
+            raise CannotStart(str(error)) from error
+        except CannotStart:
+            self._release()
+            raise
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT has drained the calls, or `stop` was called."""
+        await self._stop.wait()
+        await self._close()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def addresses(self) -> list[str]:
+        """`udp:127.0.0.1:5060`, by listener."""
+        return [_written(listener) for listener in self._bound]
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._take_folder()
+        snapshot = self._read_snapshot()
+        self._certificates = Certificates(self._settings.tls, self._beside)
+        self._connections = Connections(self._settings.limits, self._settings.tls, self._certificates)
+        self._bind()
+        self._journal = Journal.open(self._data / "journal", self._settings.journal, self._tell_journal_failed)
+        decks = self._snapshot.resolve().parent if self._snapshot is not None else self._data
+        self._engine = self._make_engine(self._settings, self._bound, decks)
+        self._pump = Pump(self._engine, self._journal, loop)
+        self._pump.handle_event = self._handle_event
+        self._pump.transports = list(self.listeners)
+        self._resolver = Resolver(self._lookup(), self._set_targets)
+        self._commands = Commands(
+            self._engine, self._pump, self._configuration, self._handle_changed, self._drop_ingested, self._add_stats
+        )
+        self._link = LinkServer(self._data / "switch.sock", self._greet, self._commands.handle)
+        for finding in self._journal.findings:
+            self._raise_alarm("journal_damaged", finding)
+        if snapshot is not None:
+            self._load(snapshot)
+        await self._link.start()
+        for listener in self.listeners:
+            if isinstance(listener, UdpListener):
+                listener.start(self._pump, loop)
+            else:
+                await listener.start(self._pump, loop)
+        self._pump.flush(time.monotonic())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._begin_drain)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._in_background(self._tick())
+        self._in_background(self._saver.run())
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        log.info(
+            "switch runs", listeners=self.addresses(), compiled=is_compiled(), snapshot=self._configuration.version
+        )
+
+    def _take_folder(self) -> None:
+        """Make the data folder ours: two writers would mix their journals."""
+        try:
+            self._data.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = os.open(self._data / "switch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(f"{self._data}: another switch runs on this data folder") from error
+        except OSError as error:
+            raise CannotStart(f"{self._data}: {error.strerror}") from error
+
+    def _read_snapshot(self) -> Snapshot | None:
+        if self._snapshot is not None:
+            return read_snapshot(self._snapshot)
+        path = self._data / SNAPSHOT_FILE
+        if not path.exists():
+            return None
+        try:
+            return read_snapshot(path)
+        except SnapshotUnusable as error:
+            log.error("saved snapshot not used; calls are refused until the control plane sends one", reason=str(error))
+            return None
+
+    def _load(self, snapshot: Snapshot) -> None:
+        try:
+            self._engine.load(snapshot)
+        except Exception as error:
+            if self._snapshot is not None:
+                raise CannotStart(f"{self._snapshot}: {error}") from error
+            log.exception("saved snapshot not used; calls are refused until the control plane sends one")
+            return
+        self._configuration.replace(snapshot)
+        self._resolver.set_gateways(self._configuration.gateways())
+
+    def _bind(self) -> None:
+        bound: list[Listener] = []
+        for index, listener in enumerate(self._settings.sip.listeners):
+            made: UdpListener | StreamListener
+            try:
+                if listener.transport == "udp":
+                    made = UdpListener(index, listener, self._settings.limits.datagram_bytes_max)
+                else:
+                    made = StreamListener(index, listener, self._connections)
+            except OSError as error:
+                name = f"{listener.transport}:{listener.host}:{listener.port}"
+                raise CannotStart(f"listener {name}: {error.strerror}") from error
+            self.listeners.append(made)
+            bound.append(msgspec.structs.replace(listener, port=made.address[1]))
+        self._bound = tuple(bound)
+
+    def _lookup(self) -> Lookup:
+        versions = frozenset(6 if ":" in listener.host else 4 for listener in self._bound)
+        return Lookup(versions)
+
+    def _set_targets(self, gateway_id: int, targets: list[Target]) -> None:
+        self._engine.set_targets(gateway_id, targets)
+        self._pump.flush_soon()
+
+    def _handle_changed(self, gateway_ids: list[int] | None) -> None:
+        self._resolver.push_again(gateway_ids)
+        self._resolver.set_gateways(self._configuration.gateways())
+        self._saver.note_change()
+
+    def _drop_ingested(self, sequence: int) -> None:
+        paths = self._journal.drop_before(sequence)
+        if paths:
+            self._in_background(asyncio.to_thread(_unlink, paths))
+
+    def _greet(self) -> list[Answer]:
+        hello = Hello(
+            snapshot_version=self._configuration.version,
+            started_ms=self._started_ms,
+            is_compiled=is_compiled(),
+            journal_sequence=self._journal.last_sequence,
+        )
+        return [hello, *self._alarms.values()]
+
+    def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Alarm):
+            log.warning("alarm", name=event.name, detail=event.detail)
+        else:
+            log.warning(
+                "gateway is up" if event.is_up else "gateway is down", gateway=event.gateway_id, reason=event.reason
+            )
+        self._link.broadcast(event)
+
+    def _tell_journal_failed(self, reason: str) -> None:
+        """From whichever thread saw it; the engine hears of it on the loop."""
+        self._loop.call_soon_threadsafe(self._journal_failed, reason)
+
+    def _journal_failed(self, reason: str) -> None:
+        log.error("no new calls: the journal failed", reason=reason)
+        self._engine.store_failed(reason)
+        self._raise_alarm("journal_failed", reason)
+        self._pump.flush_soon()
+
+    def _raise_alarm(self, name: str, detail: str) -> None:
+        """Tell every client now, and those that come later."""
+        alarm = Alarm(name=name, detail=detail, at_ms=time.time_ns() // 1_000_000)
+        if len(self._alarms) < ALARMS_MAX:
+            self._alarms[f"{name} {detail}"] = alarm
+        log.error("alarm", name=name, detail=detail)
+        self._link.broadcast(alarm)
+
+    def _add_stats(self, stats: Stats) -> None:
+        add_shell_stats(stats, self.listeners, self._connections, self._journal)
+        stats.gauges["gateways_unresolved"] = len(self._resolver.failures)
+        stats.gauges["snapshot_version"] = self._configuration.version
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._engine.set_wall_offset(wall_offset_s())
+            if await asyncio.to_thread(self._certificates.has_changed):
+                self._certificates.reload()
+            if self._journal.failure and self._journal.recover():
+                log.warning("the journal takes records again")
+                self._alarms = {key: alarm for key, alarm in self._alarms.items() if alarm.name != "journal_failed"}
+                self._engine.store_recovered()
+                self._raise_alarm("journal_recovered", "the disk has room again; what memory held is written")
+
+    def _reload(self) -> None:
+        """SIGHUP: certificates and name servers are read again; calls notice nothing."""
+        self._certificates.reload()
+        self._resolver.set_lookup(self._lookup())
+
+    def _begin_drain(self) -> None:
+        """SIGTERM: no new calls, exit when the last one has ended; a second one exits now."""
+        if self._is_draining:
+            self._stop.set()
+            return
+        self._is_draining = True
+        self._in_background(self._drain())
+
+    async def _drain(self) -> None:
+        await drain(self._engine, self._pump, self._settings.drain_s)
+        self._stop.set()
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background work ended", exc_info=task.exception())
+
+    async def _close(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._loop.remove_signal_handler(number)
+        for task in list(self._tasks):
+            task.cancel()
+        self._resolver.close()
+        self._pump.flush(time.monotonic())
+        for listener in self.listeners:
+            listener.close()
+        self._pump.flush(time.monotonic())
+        self._pump.close()
+        await self._link.close()
+        self._journal.close()
+        if self._snapshot is None:
+            await self._saver.save()
+        os.close(self._lock_fd)
+        log.info("switch ended", journal_sequence=self._journal.last_sequence)
+
+    def _release(self) -> None:
+        """Close what a start that failed has opened."""
+        for listener in self.listeners:
+            listener.close()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+
+
+def wall_offset_s() -> float:
+    """Wall clock minus monotonic clock."""
+    return time.time() - time.monotonic()
+
+
+def _unlink(paths: list[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _written(listener: Listener) -> str:
+    host = f"[{listener.host}]" if ":" in listener.host else listener.host
+    return f"{listener.transport}:{host}:{listener.port}"
