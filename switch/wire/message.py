@@ -28,7 +28,7 @@ from switch.wire.headers import (
 from switch.wire.limits import DEFAULT_LIMITS, Limits
 from switch.wire.name_addr import NameAddr
 from switch.wire.scan import TOKEN, TOKEN_BYTES, end_of_quoted, is_token, refusing, split_commas, split_outside, unfold
-from switch.wire.uri import URI_BYTES, check_uri
+from switch.wire.uri import URI_BYTES, Uri, parse_uri
 from switch.wire.via import Via, unreadable_via
 
 KNOWN_METHODS: Final[dict[bytes, bytes]] = {
@@ -123,14 +123,15 @@ class Message:
 
 
 class Request(Message):
-    """`max_forwards` is -1 where the header is missing."""
+    """`uri` is the Request-URI as it came, `target` the same taken apart; `max_forwards` is -1 where it is missing."""
 
-    __slots__ = ("max_forwards", "method", "uri")
+    __slots__ = ("max_forwards", "method", "target", "uri")
 
-    def __init__(self, data: bytes, lines: list[bytes], body: bytes, method: bytes, uri: bytes) -> None:
+    def __init__(self, data: bytes, lines: list[bytes], body: bytes, method: bytes, target: Uri) -> None:
         super().__init__(data, lines, body)
         self.method: bytes = method
-        self.uri: bytes = uri
+        self.uri: bytes = target.raw
+        self.target: Uri = target
         self.max_forwards: int = -1
 
 
@@ -196,11 +197,10 @@ def _start_request(data: bytes, lines: list[bytes], body: bytes, start: bytes) -
         raise ParseError("bad method")
     if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
         raise _bad_version(version)
-    if uri[:4] != b"sip:" or 0 in uri.translate(_PLAIN_URI):
-        check_uri(uri)
-    if 63 in uri and uri[:3].lower() == b"sip" and 63 in uri.rpartition(b"@")[2]:
+    target = parse_uri(uri)
+    if target.headers:
         raise ParseError("headers in the Request-URI")  # RFC 3261 §19.1.1, table 1
-    return Request(data, lines, body, method, uri)
+    return Request(data, lines, body, method, target)
 
 
 def _bad_version(version: bytes) -> ParseError:
@@ -421,7 +421,11 @@ def salvage(data: bytes, limits: Limits) -> Request | None:
     if len(words) < 2 or words[0] == b"ACK" or not is_token(words[0]) or words[-1][:4].upper() != b"SIP/":
         return None
     method = words[0] if words[0] not in KNOWN_METHODS else KNOWN_METHODS[words[0]]
-    request = Request(data, [], b"", method, words[1])
+    try:
+        target = parse_uri(words[1])
+    except ParseError:
+        target = Uri(words[1], b"")
+    request = Request(data, [], b"", method, target)
     _salvage_lines(request, pieces[1:], limits)
     if request.via_index < 0 or not (blank_line or _has_mandatory(request)):
         return None

@@ -80,7 +80,7 @@ def percent_decoded(text: bytes) -> str:
 
 
 def split_host_port(text: bytes) -> tuple[bytes, int]:
-    """`host`, `host:5060` or `[2001:db8::1]:5060`: the host as it stands and the port, 0 for none.
+    """`host`, `host:5060` or `[2001:db8::1]:5060`: host (with its brackets) and port, 0 for none.
 
     Raises:
         ParseError: no host, a byte that no host has, a bad IPv6 address or port.
@@ -89,8 +89,9 @@ def split_host_port(text: bytes) -> tuple[bytes, int]:
         host, bracket, rest = text.partition(b"]")
         if not bracket:
             raise ParseError("[ without ]")
-        _check_ipv6(host[1:])
-        host += bracket
+        # The grammar of RFC 3261 made some peers write three colons (RFC 5118 §4.10).
+        host = host.replace(b":::", b"::", 1) + bracket
+        _check_ipv6(host[1:-1])
         if rest and rest[:1] != b":":
             raise ParseError("bad host")
         port = rest[1:]
@@ -146,12 +147,16 @@ def parse_uri(raw: bytes) -> Uri:
     """
     if 0 in raw.translate(URI):
         raise ParseError("bad byte in URI")
+    if raw[:4] == b"sip:":
+        uri = Uri(raw, b"sip")
+        _parse_sip(uri, raw[4:])
+        return uri
     scheme, colon, rest = raw.partition(b":")
     if not colon or not scheme or 0 in scheme.translate(_SCHEME) or not scheme[:1].isalpha():
         raise ParseError("URI without scheme")
     scheme = scheme.lower()
     uri = Uri(raw, scheme)
-    if scheme == b"sip" or scheme == b"sips":
+    if scheme in (b"sip", b"sips"):
         _parse_sip(uri, rest)
     elif scheme == b"tel":
         number, semicolon, params = rest.partition(b";")
@@ -180,14 +185,13 @@ def _parse_sip(uri: Uri, rest: bytes) -> None:
         uri.user = user
     else:
         after = rest
-    after, question, headers = after.partition(b"?")
-    if question:
-        uri.headers = headers
-    host_port, semicolon, params = after.partition(b";")
-    host, uri.port = split_host_port(host_port)
-    uri.host = host.lower()
-    if semicolon:
+    if 63 in after:
+        after, _, uri.headers = after.partition(b"?")
+    if 59 in after:
+        after, _, params = after.partition(b";")
         uri.params = _uri_params(params)
+    host, uri.port = split_host_port(after)
+    uri.host = host.lower()
 
 
 def _uri_params(text: bytes) -> dict[bytes, bytes]:

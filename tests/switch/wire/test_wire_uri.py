@@ -35,6 +35,7 @@ def test_user_parts_may_hold_what_ends_a_host() -> None:
     [
         (b"sip:[2001:DB8::1]", b"[2001:db8::1]", 0),
         (b"sip:[2001:db8::10:5070]", b"[2001:db8::10:5070]", 0),
+        (b"sip:[2001:db8:::192.0.2.1]", b"[2001:db8::192.0.2.1]", 0),
         (b"sip:a@[::ffff:192.0.2.10]:19823;lr", b"[::ffff:192.0.2.10]", 19823),
     ],
 )
@@ -59,7 +60,7 @@ def test_another_scheme_is_kept_whole() -> None:
     [
         b"", b"sip:", b"sip:@h", b"sip:a@", b"sip:a@b@c", b"sip:a b@c", b"sip:a@b c", b"<sip:a@b>", b'sip:"a"@b',
         b"sip:a@b:", b"sip:a@b:x", b"sip:a@b:65536", b"sip:a@b:-1", b"sip:a@b:123456", b"sip:2001:db8::10",
-        b"sip:[2001:db8::1", b"sip:[2001:db8:::192.0.2.1]", b"sip:[::1%eth0]", b"sip:[::1]x", b"sip:[]",
+        b"sip:[2001:db8::1", b"sip:[2001:db8::::1]", b"sip:[::1%eth0]", b"sip:[::1]x", b"sip:[]",
         b"sip:a@b;x=1;X=2", b"sip:a@b;=1", b"sip:a@h\xc3\xa9", b"sip:a\x00@b", b"sip:a@b\x7f", b"tel:", b"tel:;x=1",
         b"no-scheme", b"1sip:x", b"s p:x", b"x:", b":x",
     ],
