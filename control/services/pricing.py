@@ -16,7 +16,7 @@ from control.services.records import card_revisions, rate_card_record
 from rating.decks import Deck
 from rating.money import format_amount
 from rating.numbers import normalise_e164
-from rating.quotes import Quote, Tariff, billed_seconds, price, rounded_seconds, sixtieths_at
+from rating.quotes import Quote, billed_seconds, price, rounded_seconds, sixtieths_at
 from switch.policy.cards import tariff_of
 
 
@@ -76,7 +76,14 @@ async def price_call(ctx: Context, card_id: int, asked: PriceRequest) -> Price:
     row = deck.lookup(number, at_ms)
     if row is None:
         raise invalid("number", f"no row of {card['name']} prices {number} at that time")
-    quote = Quote(row, tariff_of(rate_card_record(card, active)), percent_ppm("tax_percent", asked.tax_percent), card_id, active[-1].id, at_ms)
+    quote = Quote(
+        row,
+        tariff_of(rate_card_record(card, active)),
+        percent_ppm("tax_percent", asked.tax_percent),
+        card_id,
+        active[-1].id,
+        at_ms,
+    )
     charge = price(quote, asked.duration_ms, at_ms or 1)
     return Price(
         card_id=card_id,
