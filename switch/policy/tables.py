@@ -72,6 +72,7 @@ class Tables:
         self._accounts: dict[int, Account] = {}
         self._customers_by_client: dict[int, set[int]] = {}
         self._cards_by_provider: dict[int, set[int]] = {}
+        self._namesakes: dict[tuple[str, str], set[int]] = {}
         self._patterns: dict[str, DialPattern] = {}
 
     def load(self, snapshot: Snapshot) -> None:
@@ -102,6 +103,7 @@ class Tables:
         self._accounts = fresh._accounts
         self._customers_by_client = fresh._customers_by_client
         self._cards_by_provider = fresh._cards_by_provider
+        self._namesakes = fresh._namesakes
         self._patterns = fresh._patterns
 
     def apply(self, delta: Delta) -> None:
@@ -224,17 +226,28 @@ class Tables:
 
     def _store_user(self, record: SipUser, prepared: _Prepared) -> None:
         self.users[record.id] = record
-        problem = prepared.problem
-        name = (record.username, record.realm)
-        known = self.users_by_name.get(name)
-        if known is not None and known.id != record.id:
-            problem = f"user {known.id} has the same name and realm"
-        elif prepared.is_usable:
-            self.users_by_name[name] = record
+        self._note("sip_user", record.id, prepared.problem)
+        if prepared.is_usable:
             self.user_callers[record.id] = Caller(
                 None, record, self._account(record.customer_id), prepared.pattern, prepared.allowed
             )
-        self._note("sip_user", record.id, problem)
+            name = (record.username, record.realm)
+            self._namesakes.setdefault(name, set()).add(record.id)
+            self._settle_name(name)
+
+    def _settle_name(self, name: tuple[str, str]) -> None:
+        """Of users with one name the first made has it; the others are left out, and say so."""
+        namesakes = self._namesakes.get(name)
+        if not namesakes:
+            self.users_by_name.pop(name, None)
+            self._namesakes.pop(name, None)
+            return
+        first = min(namesakes)
+        self.users_by_name[name] = self.users[first]
+        self.problems.pop(("sip_user", first), None)
+        for user_id in namesakes:
+            if user_id != first:
+                self._note("sip_user", user_id, f"user {first} has the same name and realm")
 
     def _unlink(self, record: Record) -> None:
         """Take what is held under a record's tag and id out of the indexes."""
@@ -275,7 +288,9 @@ class Tables:
         elif kind == "sip_user":
             user = self.users.pop(record_id, None)
             if user is not None and self.user_callers.pop(record_id, None) is not None:
-                del self.users_by_name[user.username, user.realm]
+                name = (user.username, user.realm)
+                self._namesakes[name].discard(record_id)
+                self._settle_name(name)
         elif kind == "ingress_route":
             route = self.routes.pop(record_id, None)
             if route is not None:

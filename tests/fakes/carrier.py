@@ -13,6 +13,7 @@ import msgspec
 from rating.decks import compile_deck
 from rating.rows import RateRow
 from switch.policy.tables import Tables
+from switch.policy.verdicts import Facts
 from switch.snapshot import (
     Customer,
     Endpoint,
@@ -79,3 +80,19 @@ def carrier(
     tables = Tables(folder)
     tables.load(Snapshot(version=1, records=tuple(records)))
     return tables
+
+
+def invite(
+    dialled: str = "442079460000",
+    *,
+    cli: str = "15551230001",
+    source_ip: str = "192.0.2.10",
+    transport: str = "udp",
+    now_ms: int = NOW_MS,
+    now_s: float = 1000.0,
+    user: SipUser | None = None,
+    kbps: int = 0,
+    max_duration_s: int = 14_400,
+) -> Facts:
+    """The facts of an INVITE that the default carrier lets in."""
+    return Facts(source_ip, transport, dialled, cli, now_ms, now_s, user, kbps, max_duration_s)
