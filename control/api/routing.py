@@ -92,7 +92,8 @@ def make_handler(route: Route, ctx: Context) -> HTTPRouteHandler:
     handler: HTTPRouteHandler = HTTPRouteHandler(
         route.whole_path,
         http_method=HttpMethod(route.method),
-        status_code=route.status,
+        # Each response brings its own; the framework insists on one that may have a body.
+        status_code=200,
         request_max_body_size=route.body_bytes_max,
         opt={"route": route},
     )(endpoint)

@@ -20,7 +20,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Actor, Change, Context, Role
 from control.services.errors import Conflict, FieldError, invalid
 from control.services.fields import Moment, Name
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.pages import ListQuery
 from control.store import tables
 from control.store.engine import Tx
@@ -36,7 +36,11 @@ class AdminKeyNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     expires_at: Moment | None = None
 
 
-class AdminKey(Stamps, frozen=True, kw_only=True):
+class AdminKey(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
     name: str
     role: Role
     expires_at: Moment | None

@@ -15,7 +15,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.errors import Conflict, FieldError, Reference, invalid
 from control.services.fields import Label, Moment, Name, day_or_moment_ms, ms_moment, name_key
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.pages import ListQuery, Page
 from control.services.records import client_record
 from control.store import tables
@@ -61,7 +61,11 @@ class ClientNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     external_ids: Annotated[tuple[ExternalId, ...], Meta(max_length=100)] = ()
 
 
-class Client(ClientNew, Stamps, frozen=True, kw_only=True):
+class Client(ClientNew, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
     is_management: bool
 
 

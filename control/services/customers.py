@@ -33,7 +33,7 @@ from control.services.fields import (
     ms_moment,
 )
 from control.services.ingress_routes import INGRESS_ROUTES
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.pages import ListQuery, contains, filter_rows
 from control.services.records import customer_record
 from control.services.sip_users import SIP_USERS
@@ -81,8 +81,11 @@ class CustomerNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     notes_private: Notes = ""
 
 
-class Customer(CustomerNew, Stamps, frozen=True, kw_only=True):
-    pass
+class Customer(CustomerNew, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
 
 
 class CustomerQuery(ListQuery, frozen=True, kw_only=True):

@@ -21,13 +21,14 @@ from control.services.fields import (
     Digits,
     Id,
     Label,
+    Moment,
     Port,
     Small,
     TechPrefix,
     Transport,
 )
 from control.services.hosts import Host, address_or_name, network_text
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.owners import check_customer
 from control.services.pages import ListQuery
 from control.services.records import endpoint_record
@@ -65,7 +66,11 @@ class EndpointNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     enabled: bool = True
 
 
-class Endpoint(EndpointNew, Stamps, frozen=True, kw_only=True):
+class Endpoint(EndpointNew, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
     sends_calls: bool
     receives_calls: bool
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import msgspec
 
 
-class FieldError(msgspec.Struct, frozen=True):
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
     """One bad field: `path` in the request's own words (`timers.pdd_ms`, `dial_strings[2]`)."""
 
     path: str
     reason: str
+    line: int | None = None
+    """Of a file: where it is wrong, counted from 1, and in which of its columns."""
+    column: str = ""
 
 
 class Reference(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from control.services.context import Change, Context
 from control.services.errors import SwitchAway, invalid
 from control.services.fields import Channels, Cps, Id, Label, Moment, Port, Transport, ms_moment
 from control.services.hosts import Host, address_or_name
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.owners import require
 from control.services.pages import ListQuery, Page
 from control.services.records import gateway_record
@@ -48,7 +48,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: Moment
 
 
-class Gateway(GatewayNew, Stamps, frozen=True, kw_only=True):
+class Gateway(GatewayNew, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
     health: Health | None = None
     """What the switch says of it; null while it says nothing."""
 

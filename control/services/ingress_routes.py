@@ -10,8 +10,8 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
 from control.services.errors import invalid
-from control.services.fields import Amount, Channels, Cps, Id, Label, Notes, TechPrefix, amount_nanos
-from control.services.nouns import Noun, Stamps
+from control.services.fields import Amount, Channels, Cps, Id, Label, Moment, Notes, TechPrefix, amount_nanos
+from control.services.nouns import Noun
 from control.services.owners import check_customer, require
 from control.services.pages import ListQuery
 from control.services.records import ingress_route_record
@@ -57,8 +57,11 @@ class IngressRouteNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     notes_private: Notes = ""
 
 
-class IngressRoute(IngressRouteNew, Stamps, frozen=True, kw_only=True):
-    pass
+class IngressRoute(IngressRouteNew, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
 
 
 class IngressRouteQuery(ListQuery, frozen=True, kw_only=True):

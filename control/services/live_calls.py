@@ -12,8 +12,11 @@ from control.services.context import Context
 from control.services.errors import NotFound, invalid
 from control.services.fields import Id, Label, Moment, Transport, moment_ms, ms_moment
 from control.services.hosts import address_or_name
+from control.services.pages import Page, make_cursor, read_cursor
 from rating.money import format_amount
 from switch.frames import LiveCall, Simulated, SimulatedCandidate
+
+CALLS_MAX: Final = 1_000
 
 _CDR_ID: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -43,15 +46,23 @@ class CallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     state: Literal["trying", "ringing", "answered", "ending"] | None = None
     search: Label = ""
     """Part of a number, of the Call-ID or of the source address."""
-    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+    limit: Annotated[int, Meta(ge=1, le=CALLS_MAX)] = 200
+    cursor: Annotated[str, Meta(max_length=500)] = ""
 
 
-async def list_calls(ctx: Context, query: CallQuery) -> list[CallShown]:
+async def page(ctx: Context, query: CallQuery) -> Page[CallShown]:
     """Calls that are up, the youngest first."""
     calls = await ctx.switch.list_calls(query.customer_id)
     found = [call for call in calls if _is_wanted(call, query)]
+    if query.cursor:
+        cdr_id, invited_ms = read_cursor(query.cursor, "-invited", str)
+        found = [call for call in found if (call.invited_ms, call.cdr_id) < (invited_ms, str(cdr_id))]
     found.sort(key=lambda call: (call.invited_ms, call.cdr_id), reverse=True)
-    return [_call_shown(call) for call in found[: query.limit]]
+    next_cursor = None
+    if len(found) > query.limit:
+        found = found[: query.limit]
+        next_cursor = make_cursor("-invited", found[-1].cdr_id, found[-1].invited_ms)
+    return Page(items=[_call_shown(call) for call in found], next_cursor=next_cursor)
 
 
 async def end_call(ctx: Context, cdr_id: str) -> None:

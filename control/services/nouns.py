@@ -1,8 +1,9 @@
 """What all rows of configuration have in common: create, read, list, change and archive.
 
-A noun is a table, the struct that a client may write (`new`), and the struct that it reads
-(`out`, the same fields with `id`, `row_version` and times). A change decodes the row as it would
-be after it as a whole `new`, so that creating and patching go by one set of rules.
+A noun is a table, the struct that a client may write (`new`), and the struct that it reads (`out`:
+the same fields, with `id`, `row_version` for `If-Match`, `created_at` and `updated_at`). A change
+decodes the row as it would be after it as a whole `new`, so that creating and patching go by one
+set of rules.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from control.services.context import Change, Context
 from control.services.errors import Conflict, FieldError, LostRace, NotFound, Reference, invalid
 from control.services.fields import (
     ROW_ID_MAX,
-    Moment,
     amount_nanos,
     check_name,
     moment_ms,
@@ -32,18 +32,8 @@ from control.store.engine import Tx
 from rating.money import format_amount
 from switch.snapshot import Key, Record
 
-
-class Stamps(msgspec.Struct, frozen=True, kw_only=True):
-    """What every row says about itself; `row_version` is what `If-Match` wants."""
-
-    id: int
-    row_version: int
-    created_at: Moment
-    updated_at: Moment
-
-
 NewT = TypeVar("NewT", bound=msgspec.Struct)
-OutT = TypeVar("OutT", bound=Stamps)
+OutT = TypeVar("OutT", bound=msgspec.Struct)
 
 TIMERS: Final = ("first_reply_ms", "pdd_ms", "ring_ms")
 

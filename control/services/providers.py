@@ -12,9 +12,9 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
 from control.services.errors import Reference
-from control.services.fields import Channels, Cps, Currency, Name, Notes, TechPrefix, Timers
+from control.services.fields import Channels, Cps, Currency, Moment, Name, Notes, TechPrefix, Timers
 from control.services.gateways import GATEWAYS
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.pages import ListQuery
 from control.services.records import provider_record
 from control.store import tables
@@ -39,8 +39,11 @@ class ProviderNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     notes: Notes = ""
 
 
-class Provider(ProviderNew, Stamps, frozen=True, kw_only=True):
-    pass
+class Provider(ProviderNew, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
 
 
 class ProviderQuery(ListQuery, frozen=True, kw_only=True):

@@ -12,9 +12,9 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
 from control.services.errors import Reference, invalid
-from control.services.fields import Amount, Currency, Id, Label, Name, Notes, amount_nanos, check_time_zone
+from control.services.fields import Amount, Currency, Id, Label, Moment, Name, Notes, amount_nanos, check_time_zone
 from control.services.ingress_routes import CardIds, Priority, check_buy_card
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.owners import require
 from control.services.pages import ListQuery
 from control.services.records import card_revisions, rate_card_record
@@ -49,8 +49,11 @@ class RateCardNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     notes: Notes = ""
 
 
-class RateCard(RateCardNew, Stamps, frozen=True, kw_only=True):
-    pass
+class RateCard(RateCardNew, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
 
 
 class RateCardQuery(ListQuery, frozen=True, kw_only=True):

@@ -17,9 +17,9 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.endpoints import CliPrefix, DialPattern, ForceFrom, StripDigits, check_dial_pattern
 from control.services.errors import Conflict, FieldError, Reference, invalid
-from control.services.fields import Channels, Codecs, Cps, Id, Label, Transport
+from control.services.fields import Channels, Codecs, Cps, Id, Label, Moment, Transport
 from control.services.hosts import Host, network_text
-from control.services.nouns import Noun, Stamps
+from control.services.nouns import Noun
 from control.services.owners import check_customer
 from control.services.pages import ListQuery
 from control.services.records import sip_user_record
@@ -55,8 +55,11 @@ class SipUserNew(SipUserFields, frozen=True, kw_only=True):
     """Needed to create one, and again with a change of `username` or `realm`, which it is hashed with."""
 
 
-class SipUser(SipUserFields, Stamps, frozen=True, kw_only=True):
-    pass
+class SipUser(SipUserFields, frozen=True, kw_only=True):
+    id: int
+    row_version: int
+    created_at: Moment
+    updated_at: Moment
 
 
 class SipUserQuery(ListQuery, frozen=True, kw_only=True):

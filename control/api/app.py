@@ -1,0 +1,40 @@
+"""The HTTP application: the routes as one list, and what surrounds them."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.exceptions import HTTPException
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from control.api import problems
+from control.api.openapi import openapi_document
+from control.api.routes import ROUTES
+from control.api.routing import Call, Route, make_handler
+from control.services.context import Context
+from control.services.errors import ServiceError
+
+
+def create_app(ctx: Context) -> Litestar:
+    """The API over this context; each request acts in the name of its key."""
+    document = openapi_document(ROUTES)
+
+    async def read_document(_call: Call) -> object:
+        return document
+
+    described = Route(
+        method="GET", path="/openapi.json", handler=read_document, summary="This document.", role=None, reply=dict
+    )
+    return Litestar(
+        route_handlers=[make_handler(route, ctx) for route in [*ROUTES, described]],
+        openapi_config=None,
+        # The largest that any route takes; each has its own below that.
+        request_max_body_size=None,
+        exception_handlers={
+            ServiceError: problems.answer_service_error,
+            HTTPException: problems.answer_http_error,
+            IntegrityError: problems.answer_integrity_error,
+            OperationalError: problems.answer_operational_error,
+            Exception: problems.answer_unexpected,
+        },
+        logging_config=None,
+    )

@@ -1,0 +1,106 @@
+"""Handlers of what is not a plain row: calls, files, keys, the installation itself."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from litestar import Response
+from litestar.response import Stream
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.api.metrics import CONTENT_TYPE, metrics_text
+from control.api.routing import API, Call, Created
+from control.services import audit, cdrs, gateways, live_calls
+from control.services.admin_keys import ADMIN_KEYS
+from control.services.cdr_export import csv_lines, json_lines
+from control.services.context import current_version
+from control.services.pages import Page
+from control.services.pricing import price_call as price
+
+
+async def list_cdrs(call: Call) -> Any:
+    return await cdrs.page(call.ctx, call.query)
+
+
+async def read_cdr(call: Call) -> Any:
+    return await cdrs.get(call.ctx, call.path["cdr_id"])
+
+
+async def export_csv(call: Call) -> Any:
+    upto = await cdrs.last_number(call.ctx)
+    return _download(csv_lines(call.ctx, call.query, upto), "cdrs.csv", "text/csv; charset=utf-8", upto)
+
+
+async def export_json_lines(call: Call) -> Any:
+    upto = await cdrs.last_number(call.ctx)
+    return _download(json_lines(call.ctx, call.query, upto), "cdrs.jsonl", "application/jsonl", upto)
+
+
+async def list_calls(call: Call) -> Any:
+    return await live_calls.page(call.ctx, call.query)
+
+
+async def end_call(call: Call) -> None:
+    await live_calls.end_call(call.ctx, call.path["cdr_id"])
+
+
+async def simulate(call: Call) -> Any:
+    return await live_calls.simulate(call.ctx, call.body)
+
+
+async def price_call(call: Call) -> Any:
+    return await price(call.ctx, call.path["card_id"], call.body)
+
+
+async def issue_key(call: Call) -> Created:
+    made = await ADMIN_KEYS.issue(call.ctx, call.body)
+    return Created(made, f"{API}/admin-keys/{made.id}")
+
+
+async def list_audit(call: Call) -> Any:
+    return await audit.page(call.ctx, call.query)
+
+
+async def gateway_stats(call: Call) -> Any:
+    return Page(items=await gateways.stats(call.ctx), next_cursor=None)
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    status: Literal["ok", "degraded"]
+    """`degraded`: some part is away; the answer's own status is 503 where the store is it."""
+    store: Literal["ok", "failed"]
+    switch: Literal["connected", "away"]
+    snapshot_version: int | None
+    """Of the configuration that is stored."""
+
+
+async def health(call: Call) -> Any:
+    version: int | None = None
+    try:
+        async with call.ctx.store.read() as tx:
+            version = await current_version(tx)
+    except (SQLAlchemyError, OSError):
+        version = None
+    is_connected = call.ctx.switch.is_connected
+    found = Health(
+        status="ok" if is_connected and version is not None else "degraded",
+        store="failed" if version is None else "ok",
+        switch="connected" if is_connected else "away",
+        snapshot_version=version,
+    )
+    if version is None:
+        return Response(msgspec.json.encode(found), status_code=503, media_type="application/json")
+    return found
+
+
+async def metrics(call: Call) -> Any:
+    return Response(await metrics_text(call.ctx), media_type=CONTENT_TYPE)
+
+
+def _download(pieces: Any, name: str, media_type: str, upto: int) -> Stream:
+    return Stream(
+        pieces,
+        media_type=media_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Tandem-Next-Cursor": str(upto)},
+    )

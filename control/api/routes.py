@@ -1,0 +1,164 @@
+"""Every route of the API, read from top to bottom."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from control.api import handlers
+from control.api.crud import Owner, noun_routes
+from control.api.metrics import CONTENT_TYPE
+from control.api.routing import Route
+from control.services.admin_keys import ADMIN_KEYS, AdminKeyCreated, AdminKeyNew, AdminKeyQuery
+from control.services.audit import AuditQuery, AuditRow
+from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown
+from control.services.clients import CLIENTS, ClientQuery
+from control.services.customers import CUSTOMERS, CustomerQuery
+from control.services.endpoints import ENDPOINTS, EndpointQuery
+from control.services.gateways import GATEWAYS, GatewayQuery, GatewayStats
+from control.services.ingress_routes import INGRESS_ROUTES, IngressRouteQuery
+from control.services.live_calls import CallQuery, CallShown, Simulation, SimulationNew
+from control.services.pages import Page
+from control.services.pricing import Price, PriceRequest
+from control.services.providers import PROVIDERS, ProviderQuery
+from control.services.rate_cards import RATE_CARDS, RateCardQuery
+from control.services.sip_users import SIP_USERS, SipUserQuery
+
+_CUSTOMER: Final = Owner(CUSTOMERS, "/customers", "customer_id")
+_PROVIDER: Final = Owner(PROVIDERS, "/providers", "provider_id")
+
+_CONFIGURATION: Final = [
+    *noun_routes(CUSTOMERS, "/customers", CustomerQuery),
+    *noun_routes(CLIENTS, "/clients", ClientQuery),
+    *noun_routes(ENDPOINTS, "/endpoints", EndpointQuery, owner=_CUSTOMER),
+    *noun_routes(SIP_USERS, "/sip-users", SipUserQuery, owner=_CUSTOMER),
+    *noun_routes(INGRESS_ROUTES, "/ingress-routes", IngressRouteQuery, owner=_CUSTOMER),
+    *noun_routes(PROVIDERS, "/providers", ProviderQuery),
+    *noun_routes(GATEWAYS, "/gateways", GatewayQuery, owner=_PROVIDER),
+    *noun_routes(RATE_CARDS, "/rate-cards", RateCardQuery),
+]
+
+_CALLS: Final = [
+    Route(
+        method="GET",
+        path="/cdrs",
+        handler=handlers.list_cdrs,
+        summary="List CDRs, the newest INVITE first.",
+        role="read-only",
+        query=CdrQuery,
+        reply=Page[CdrShown],
+    ),
+    Route(
+        method="GET",
+        path="/cdrs/{cdr_id:str}",
+        handler=handlers.read_cdr,
+        summary="Read one CDR with its attempts and what became of each candidate.",
+        role="read-only",
+        reply=CdrShown,
+    ),
+    Route(
+        method="GET",
+        path="/cdrs.csv",
+        handler=handlers.export_csv,
+        summary="Download CDRs in the order of arrival. `Tandem-Next-Cursor` is the next download's `after`.",
+        role="read-only",
+        query=CdrExportQuery,
+        reply="text/csv",
+    ),
+    Route(
+        method="GET",
+        path="/cdrs.jsonl",
+        handler=handlers.export_json_lines,
+        summary="The same, one JSON object a line.",
+        role="read-only",
+        query=CdrExportQuery,
+        reply="application/jsonl",
+    ),
+    Route(
+        method="GET",
+        path="/calls",
+        handler=handlers.list_calls,
+        summary="List live calls, the youngest first.",
+        role="read-only",
+        query=CallQuery,
+        reply=Page[CallShown],
+    ),
+    Route(
+        method="POST",
+        path="/calls/{cdr_id:str}/end",
+        handler=handlers.end_call,
+        summary="End a live call by BYE both ways.",
+        role="operator",
+        status=204,
+    ),
+    Route(
+        method="POST",
+        path="/simulate",
+        handler=handlers.simulate,
+        summary="Decide a call as the switch would, and send nothing.",
+        role="read-only",
+        body=SimulationNew,
+        reply=Simulation,
+    ),
+    Route(
+        method="POST",
+        path="/rate-cards/{card_id:int}/price",
+        handler=handlers.price_call,
+        summary="Price a call by a card, step by step.",
+        role="read-only",
+        body=PriceRequest,
+        reply=Price,
+    ),
+]
+
+_KEYS: Final = [
+    *(route for route in noun_routes(ADMIN_KEYS, "/admin-keys", AdminKeyQuery, role="admin") if route.method != "POST"),
+    Route(
+        method="POST",
+        path="/admin-keys",
+        handler=handlers.issue_key,
+        summary="Make a key. It is shown in this answer and never again.",
+        role="admin",
+        body=AdminKeyNew,
+        reply=AdminKeyCreated,
+        status=201,
+    ),
+]
+
+_INSTALLATION: Final = [
+    Route(
+        method="GET",
+        path="/audit",
+        handler=handlers.list_audit,
+        summary="Who changed what, the newest first.",
+        role="admin",
+        query=AuditQuery,
+        reply=Page[AuditRow],
+    ),
+    Route(
+        method="GET",
+        path="/stats/gateways",
+        handler=handlers.gateway_stats,
+        summary="Every gateway with its health.",
+        role="read-only",
+        reply=Page[GatewayStats],
+    ),
+    Route(
+        method="GET",
+        path="/health",
+        handler=handlers.health,
+        summary="Whether the control plane works, and whether it reaches the switch.",
+        role=None,
+        reply=handlers.Health,
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=handlers.metrics,
+        summary="Metrics for Prometheus.",
+        role=None,
+        reply=CONTENT_TYPE,
+        is_rooted=True,
+    ),
+]
+
+ROUTES: Final[tuple[Route, ...]] = (*_CONFIGURATION, *_CALLS, *_KEYS, *_INSTALLATION)

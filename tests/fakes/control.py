@@ -1,0 +1,178 @@
+"""A control plane for tests: a real store in a file, a switch and a publisher that live in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from litestar.testing import AsyncTestClient
+
+from control.api.app import create_app
+from control.services.admin_keys import ADMIN_KEYS, AdminKeyNew
+from control.services.context import Context, Role
+from control.services.errors import SwitchAway
+from control.store.engine import Store, open_store
+from switch.frames import LiveCall, Simulated, Stats
+from switch.outputs import GatewayHealth
+from switch.snapshot import Key, Record
+
+START_MS = 1_800_000_000_000
+"""2027-01-15T08:00:00Z."""
+
+
+class FakePublisher:
+    """Keeps what it was given as the switch would: records by kind and id."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.versions: list[int] = []
+        self.records: dict[Key, Record] = {}
+
+    async def publish(self, version: int, put: Sequence[Record], remove: Sequence[Key]) -> bool:
+        if self.is_away:
+            return False
+        self.versions.append(version)
+        for record in put:
+            self.records[key_of(record)] = record
+        for key in remove:
+            self.records.pop(key, None)
+        return True
+
+    def kinds(self) -> list[str]:
+        return sorted(key.kind for key in self.records)
+
+
+class FakeSwitch:
+    """Has the calls and the health that a test gives it."""
+
+    def __init__(self) -> None:
+        self.is_connected = True
+        self.calls: list[LiveCall] = []
+        self.ended: list[tuple[str, str]] = []
+        self.asked: list[dict[str, Any]] = []
+        self.simulated = Simulated(is_admitted=False, status=403, cause="source_unknown", steps=["nobody's address"])
+        self.gateways: list[GatewayHealth] = []
+        self.counters: dict[str, int] = {"calls_total": 3}
+
+    async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
+        self._check()
+        return [call for call in self.calls if customer_id in (None, call.customer_id)]
+
+    async def end_call(self, cdr_id: str, by: str) -> bool:
+        self._check()
+        self.ended.append((cdr_id, by))
+        return any(call.cdr_id == cdr_id for call in self.calls)
+
+    async def simulate(self, **asked: Any) -> Simulated:
+        self._check()
+        self.asked.append(asked)
+        return self.simulated
+
+    async def stats(self) -> Stats:
+        self._check()
+        return Stats(counters=self.counters, gauges={"calls_live": float(len(self.calls))}, gateways=self.gateways)
+
+    def _check(self) -> None:
+        if not self.is_connected:
+            raise SwitchAway
+
+
+class Clock:
+    """Wall time that a test sets."""
+
+    def __init__(self) -> None:
+        self.ms = START_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+class ControlPlane:
+    """Everything that a test of services or API touches."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+        self.publisher = FakePublisher()
+        self.switch = FakeSwitch()
+        self.clock = Clock()
+        self.ctx = Context(store, self.publisher, switch=self.switch, data_folder=folder, now_ms=self.clock)
+        self.keys: dict[Role, str] = {}
+        self.client: AsyncTestClient[Any]
+
+    async def request(
+        self, method: str, path: str, json: Any = None, *, role: Role = "admin", status: int | None = None, **more: Any
+    ) -> Any:
+        """Ask the API with a key of this role; `status` is what the test expects of the answer."""
+        headers = {"Authorization": f"Bearer {self.keys[role]}", **more.pop("headers", {})}
+        answer = await self.client.request(method, f"/api/v1{path}", json=json, headers=headers, **more)
+        if status is not None:
+            assert answer.status_code == status, answer.text
+        return answer
+
+    async def get(self, path: str, status: int = 200, **more: Any) -> Any:
+        return (await self.request("GET", path, status=status, **more)).json()
+
+    async def post(self, path: str, json: Any, status: int = 201, **more: Any) -> Any:
+        return (await self.request("POST", path, json, status=status, **more)).json()
+
+    async def patch(self, path: str, json: Any, status: int = 200, **more: Any) -> Any:
+        return (await self.request("PATCH", path, json, status=status, **more)).json()
+
+    async def delete(self, path: str, status: int = 204, **more: Any) -> Any:
+        return await self.request("DELETE", path, status=status, **more)
+
+    async def make_customer(self, **fields: Any) -> int:
+        return int((await self.post("/customers", {"name": "Acme Voice", **fields}))["id"])
+
+    async def make_provider(self, **fields: Any) -> int:
+        return int((await self.post("/providers", {"name": "Vendor One", **fields}))["id"])
+
+    async def make_sell_card(self, **fields: Any) -> int:
+        return int((await self.post("/rate-cards", {"name": "Retail", "direction": "sell", **fields}))["id"])
+
+    async def make_buy_card(self, provider_id: int, **fields: Any) -> int:
+        body = {"name": "Vendor One prices", "direction": "buy", "provider_id": provider_id, **fields}
+        return int((await self.post("/rate-cards", body))["id"])
+
+
+@asynccontextmanager
+async def running_control(folder: Path) -> AsyncIterator[ControlPlane]:
+    """A migrated store under `folder`, the API over it, and a key of each role."""
+    store = open_store(f"sqlite:///{folder / 'tandem.db'}")
+    await store.migrate()
+    plane = ControlPlane(store, folder)
+    roles: tuple[Role, ...] = ("admin", "operator", "read-only")
+    for role in roles:
+        plane.keys[role] = (await ADMIN_KEYS.issue(plane.ctx, AdminKeyNew(name=f"test {role}", role=role))).key
+    async with AsyncTestClient(create_app(plane.ctx)) as client:
+        plane.client = client
+        yield plane
+    await store.close()
+
+
+def key_of(record: Record) -> Key:
+    return Key(kind=str(record.__struct_config__.tag), id=record.id)
+
+
+def live_call(customer_id: int, cdr_id: str = "0" * 31 + "1") -> LiveCall:
+    return LiveCall(
+        cdr_id=cdr_id,
+        customer_id=customer_id,
+        route_id=1,
+        endpoint_id=1,
+        sip_user_id=None,
+        provider_id=1,
+        gateway_id=1,
+        call_id="abc@192.0.2.1",
+        cli="15551230001",
+        dialled="442071838750",
+        source="192.0.2.1:5060",
+        state="answered",
+        invited_ms=START_MS,
+        answered_ms=START_MS + 2_000,
+        duration_ms=5_000,
+        held_nanos=1_500_000_000,
+    )
