@@ -8,6 +8,7 @@ never stepped over by itself.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +18,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control.link import SwitchLink
 from control.services import cdrs
+from control.sinks import Sink, make_sink
 from control.store.engine import Store
 from switch.journal_read import JournalCorrupt, JournalReader
 from switch.records import CallEnded, JournalRecord
 
-BATCH_RECORDS_MAX: Final = 2_000
+BATCH_RECORDS_MAX: Final = 1_000
+"""Reading so many takes some 10 ms, for which the API waits."""
 BATCH_S: Final = 0.2
 """Calls gather this long before they are written: the cost of a transaction is shared among them."""
 FAULT_DELAY_S: Final = 5.0
 """How soon damage or a store that fails is looked at again."""
+FAULTS: Final = (JournalCorrupt, SQLAlchemyError, sqlite3.Error, OSError)
+"""What can stand in the way of a batch and may pass: damage, a store that does not take it, the disk."""
 
 log = structlog.get_logger("control.ingest")
 
@@ -44,8 +49,9 @@ class IngestState(msgspec.Struct):
 class Ingest:
     """Reads one journal folder into one store."""
 
-    def __init__(self, store: Store, link: SwitchLink, folder: Path) -> None:
+    def __init__(self, store: Store, link: SwitchLink, folder: Path, sink: Sink | None = None) -> None:
         self._store = store
+        self._sink = sink if sink is not None else make_sink(store)
         self._link = link
         self._folder = folder
         self._reader: JournalReader | None = None
@@ -56,7 +62,7 @@ class Ingest:
         while True:
             try:
                 count = await self.ingest_batch()
-            except (JournalCorrupt, SQLAlchemyError, OSError) as error:
+            except FAULTS as error:
                 self._note_fault(error)
                 await asyncio.sleep(FAULT_DELAY_S)
                 continue
@@ -71,14 +77,17 @@ class Ingest:
         try:
             while await self.ingest_batch():
                 pass
-        except (JournalCorrupt, SQLAlchemyError, OSError) as error:
+        except FAULTS as error:
             self._note_fault(error)
+
+    def close(self) -> None:
+        self._sink.close()
 
     async def ingest_batch(self) -> int:
         """Store the next records; returns how many there were.
 
         Raises:
-            JournalCorrupt, SQLAlchemyError, OSError: nothing of this batch was stored.
+            One of `FAULTS`: nothing of this batch was stored.
         """
         if self._reader is None:
             async with self._store.read() as tx:
@@ -99,9 +108,7 @@ class Ingest:
     async def _store_batch(self, records: list[tuple[int, JournalRecord]]) -> None:
         ended = [(sequence, record) for sequence, record in records if isinstance(record, CallEnded)]
         sequence = records[-1][0]
-        async with self._store.begin() as tx:
-            await cdrs.insert_batch(tx, ended)
-            await cdrs.write_position(tx, sequence)
+        await self._sink.write(ended, sequence)
         state = self.state
         state.sequence = sequence
         state.records += len(records)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Select, Text, cast, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Dialect, RowMapping
+from sqlalchemy.engine import RowMapping
 
 from control.services.context import Context
 from control.services.errors import NotFound, invalid
@@ -40,7 +40,7 @@ async def insert_batch(tx: Tx, records: Sequence[tuple[int, CallEnded]]) -> None
     each call. The caller moves the journal's position in the same transaction.
     """
     if records:
-        await tx.exec_driver_sql(_insert_statement(tx.dialect), [_row(n, ended.cdr) for n, ended in records])
+        await tx.exec_driver_sql(insert_statement(tx.dialect.name), [cdr_row(n, ended.cdr) for n, ended in records])
 
 
 async def read_position(tx: Tx, journal: str = JOURNAL) -> int:
@@ -63,7 +63,8 @@ async def write_position(tx: Tx, sequence: int, journal: str = JOURNAL) -> None:
     )
 
 
-def _row(sequence: int, cdr: Cdr) -> tuple[object, ...]:
+def cdr_row(sequence: int, cdr: Cdr) -> tuple[object, ...]:
+    """The values of `insert_statement`."""
     attempts = cdr.attempts
     # The attempt that the call ended with: what the list shows and filters by.
     provider_id, gateway_id = (attempts[-1].provider_id, attempts[-1].gateway_id) if attempts else (None, None)
@@ -77,9 +78,9 @@ def _row(sequence: int, cdr: Cdr) -> tuple[object, ...]:
     )
 
 
-def _insert_statement(dialect: Dialect) -> str:
+def insert_statement(dialect: str) -> str:
     """The same insert in the placeholders of each driver; column names come from our own structs."""
-    marks = ", ".join("?" if dialect.name == "sqlite" else f"${n}" for n in range(1, len(_COLUMNS) + 1))
+    marks = ", ".join("?" if dialect == "sqlite" else f"${n}" for n in range(1, len(_COLUMNS) + 1))
     return f"INSERT INTO cdrs ({', '.join(_COLUMNS)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
 
 

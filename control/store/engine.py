@@ -34,7 +34,11 @@ DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncp
 class Store:
     """Transactions over one database."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, *, is_sqlite: bool) -> None:
+    def __init__(
+        self, writer: AsyncEngine, reader: AsyncEngine, *, is_sqlite: bool, sqlite_file: str | None = None
+    ) -> None:
+        self.sqlite_file = sqlite_file
+        """Where the database is, for those that write it past SQLAlchemy in their own `turn`."""
         self._writer = writer
         self._reader = reader
         self._is_sqlite = is_sqlite
@@ -44,11 +48,14 @@ class Store:
     def is_sqlite(self) -> bool:
         return self._is_sqlite
 
+    def turn(self) -> AbstractAsyncContextManager[Any]:
+        """The right to write, where only one may: who holds it waits for no lock of the database."""
+        return self._write_lock if self._is_sqlite else nullcontext()
+
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
         """One writing transaction: committed at the end of the block, rolled back by an exception."""
-        turn: AbstractAsyncContextManager[Any] = self._write_lock if self._is_sqlite else nullcontext()
-        async with turn, self._writer.begin() as tx:
+        async with self.turn(), self._writer.begin() as tx:
             yield tx
 
     @asynccontextmanager
@@ -93,7 +100,7 @@ def open_store(url: str) -> Store:
     reader = _sqlite_engine(parsed.render_as_string(hide_password=False), connections=READERS_MAX)
     _prepare_sqlite(writer, begin="BEGIN IMMEDIATE", is_query_only=False)
     _prepare_sqlite(reader, begin="BEGIN", is_query_only=True)
-    return Store(writer, reader, is_sqlite=True)
+    return Store(writer, reader, is_sqlite=True, sqlite_file=parsed.database)
 
 
 def to_json(value: Any) -> str:
@@ -117,21 +124,29 @@ def _sqlite_engine(url: str, *, connections: int) -> AsyncEngine:
     )
 
 
+WRITER_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    # Persistent, and set by writers alone: a reader that came first would need to write.
+    "PRAGMA journal_mode = WAL",
+    # FULL: the switch drops journal segments once a commit is reported, so it must be on the disk.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    f"PRAGMA cache_size = -{CACHE_KIB}",
+)
+READER_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA query_only = ON",
+    f"PRAGMA cache_size = -{CACHE_KIB // 8}",
+)
+
+
 def _prepare_sqlite(engine: AsyncEngine, *, begin: str, is_query_only: bool) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def set_pragmas(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        if not is_query_only:
-            # Persistent, and set by the writer alone: a reader that came first would need to write.
-            cursor.execute("PRAGMA journal_mode = WAL")
-            # FULL: the switch drops journal segments once a commit is reported, so it must be on the disk.
-            cursor.execute("PRAGMA synchronous = FULL")
-            cursor.execute("PRAGMA foreign_keys = ON")
-            cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        else:
-            cursor.execute("PRAGMA query_only = ON")
-        cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB if not is_query_only else CACHE_KIB // 8}")
+        for pragma in READER_PRAGMAS if is_query_only else WRITER_PRAGMAS:
+            cursor.execute(pragma)
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

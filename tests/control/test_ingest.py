@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import select, text
 
 from config.settings import Journal as JournalSettings
-from control import ingest as ingest_module
-from control.ingest import Ingest
+from control.ingest import FAULTS, Ingest
 from control.link import SwitchLink
 from control.services import cdrs
+from control.sinks import SqliteSink, StoreSink
 from control.store import tables
 from control.store.engine import Store, open_store
 from switch.journal import Journal
@@ -89,18 +88,28 @@ def ended(number: int) -> CallEnded:
     )
 
 
+SINKS = {"sqlite": SqliteSink, "store": StoreSink}
+
+
 class Bench:
     """A journal that is written, and a store that is fed from it."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path, sink: str) -> None:
         self.store = store
+        self.sink = SINKS[sink](store)
         self.folder = folder
         self.journal = open_journal(folder)
         self.ingest = self.fresh_ingest()
 
     def fresh_ingest(self) -> Ingest:
         """What a restarted control process begins with."""
-        return Ingest(self.store, SwitchLink(self.folder / "switch.sock"), self.folder / "journal")
+        return Ingest(self.store, SwitchLink(self.folder / "switch.sock"), self.folder / "journal", self.sink)
+
+    async def refuse_positions(self, refuse: bool) -> None:
+        """Make the store fail between CDRs and commit, as a full disk would."""
+        full = "CREATE TRIGGER full BEFORE INSERT ON ingest_position BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        async with self.store.begin() as tx:
+            await tx.execute(text(full if refuse else "DROP TRIGGER full"))
 
     async def stored(self) -> list[str]:
         async with self.store.read() as tx:
@@ -116,30 +125,37 @@ def open_journal(folder: Path) -> Journal:
 
 
 @asynccontextmanager
-async def benches(folder: Path) -> AsyncIterator[Bench]:
+async def benches(folder: Path, sink: str) -> AsyncIterator[Bench]:
     store = open_store(f"sqlite:///{folder}/tandem.db")
     await store.migrate()
-    bench = Bench(store, folder)
+    bench = Bench(store, folder, sink)
     try:
         yield bench
     finally:
         bench.journal.close()
+        bench.ingest.close()
         await store.close()
 
 
-def play(folder: Path, scene: Callable[[Bench], Awaitable[None]]) -> None:
+def play(folder: Path, sink: str, scene: Callable[[Bench], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with benches(folder) as bench:
+        async with benches(folder, sink) as bench:
             await scene(bench)
 
     asyncio.run(run())
+
+
+@pytest.fixture(params=sorted(SINKS))
+def sink(request: pytest.FixtureRequest) -> str:
+    """Both ways into the store obey the same rules."""
+    return str(request.param)
 
 
 def calls(*numbers: int) -> list[str]:
     return [f"{number}@test" for number in numbers]
 
 
-def test_records_are_stored_with_the_position_they_reach(tmp_path: Path) -> None:
+def test_records_are_stored_with_the_position_they_reach(tmp_path: Path, sink: str) -> None:
     async def scene(bench: Bench) -> None:
         last = bench.journal.append([ended(1), DeltaApplied(version=4, at_ms=9), ended(2)])
         assert await bench.ingest.ingest_batch() == 3
@@ -147,10 +163,10 @@ def test_records_are_stored_with_the_position_they_reach(tmp_path: Path) -> None
         assert await bench.position() == last == bench.ingest.state.sequence
         assert await bench.ingest.ingest_batch() == 0
 
-    play(tmp_path, scene)
+    play(tmp_path, sink, scene)
 
 
-def test_a_restarted_reader_goes_on_where_the_store_is(tmp_path: Path) -> None:
+def test_a_restarted_reader_goes_on_where_the_store_is(tmp_path: Path, sink: str) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1), ended(2)])
         await bench.ingest.drain()
@@ -158,10 +174,10 @@ def test_a_restarted_reader_goes_on_where_the_store_is(tmp_path: Path) -> None:
         await bench.fresh_ingest().drain()
         assert await bench.stored() == calls(1, 2, 3)
 
-    play(tmp_path, scene)
+    play(tmp_path, sink, scene)
 
 
-def test_a_restarted_switch_goes_on_in_a_new_segment(tmp_path: Path) -> None:
+def test_a_restarted_switch_goes_on_in_a_new_segment(tmp_path: Path, sink: str) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1)])
         await bench.ingest.drain()
@@ -171,31 +187,24 @@ def test_a_restarted_switch_goes_on_in_a_new_segment(tmp_path: Path) -> None:
         await bench.ingest.drain()
         assert await bench.stored() == calls(1, 2)
 
-    play(tmp_path, scene)
+    play(tmp_path, sink, scene)
 
 
-def test_a_batch_that_the_store_did_not_take_is_read_again_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_the_store_did_not_take_is_read_again_whole(tmp_path: Path, sink: str) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1), ended(2)])
-
-        async def fail(*_: object) -> None:
-            raise OperationalError("commit", None, OSError("disk full"))
-
-        with monkeypatch.context() as patch:
-            # After the CDRs were written, before the position was: both must go back.
-            patch.setattr(ingest_module.cdrs, "write_position", fail)
-            with pytest.raises(OperationalError):
-                await bench.ingest.ingest_batch()
+        await bench.refuse_positions(True)
+        with pytest.raises(FAULTS):
+            await bench.ingest.ingest_batch()
         assert await bench.stored() == []
+        await bench.refuse_positions(False)
         assert await bench.ingest.ingest_batch() == 2
         assert await bench.stored() == calls(1, 2)
 
-    play(tmp_path, scene)
+    play(tmp_path, sink, scene)
 
 
-def test_damage_is_named_with_its_place_and_stops_the_reading(tmp_path: Path) -> None:
+def test_damage_is_named_with_its_place_and_stops_the_reading(tmp_path: Path, sink: str) -> None:
     async def scene(bench: Bench) -> None:
         for number in (1, 2, 3):
             bench.journal.append([ended(number)])
@@ -210,10 +219,10 @@ def test_damage_is_named_with_its_place_and_stops_the_reading(tmp_path: Path) ->
             await bench.fresh_ingest().ingest_batch()
         assert await bench.stored() == calls(1)
 
-    play(tmp_path, scene)
+    play(tmp_path, sink, scene)
 
 
-def test_a_torn_tail_is_waited_for(tmp_path: Path) -> None:
+def test_a_torn_tail_is_waited_for(tmp_path: Path, sink: str) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1), ended(2)])
         (segment,) = (bench.folder / "journal").glob("*.tj")
@@ -226,13 +235,16 @@ def test_a_torn_tail_is_waited_for(tmp_path: Path) -> None:
         await bench.ingest.drain()
         assert await bench.stored() == calls(1, 2)
 
-    play(tmp_path, scene)
+    play(tmp_path, sink, scene)
 
 
 @settings(max_examples=15, deadline=None)
-@given(steps=st.lists(st.sampled_from(["write", "read", "restart", "lose"]), min_size=1, max_size=12))
+@given(
+    sink=st.sampled_from(sorted(SINKS)),
+    steps=st.lists(st.sampled_from(["write", "read", "restart", "lose"]), min_size=1, max_size=12),
+)
 def test_every_call_is_stored_once_whatever_order_things_happen_in(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+    tmp_path_factory: pytest.TempPathFactory, sink: str, steps: list[str]
 ) -> None:
     async def scene(bench: Bench) -> None:
         written: list[int] = []
@@ -246,18 +258,11 @@ def test_every_call_is_stored_once_whatever_order_things_happen_in(
             elif step == "restart":
                 bench.ingest = bench.fresh_ingest()
             else:
-                # Killed between the CDRs and the commit.
-                with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(ingest_module.cdrs, "write_position", _cancelled)
-                    try:
-                        await bench.ingest.ingest_batch()
-                    except asyncio.CancelledError:
-                        bench.ingest = bench.fresh_ingest()
+                await bench.refuse_positions(True)
+                with suppress(*FAULTS):
+                    await bench.ingest.ingest_batch()
+                await bench.refuse_positions(False)
         await bench.ingest.drain()
         assert await bench.stored() == calls(*written)
 
-    play(tmp_path_factory.mktemp("ingest"), scene)
-
-
-async def _cancelled(*_: object) -> None:
-    raise asyncio.CancelledError
+    play(tmp_path_factory.mktemp("ingest"), sink, scene)

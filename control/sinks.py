@@ -1,0 +1,93 @@
+"""Where a batch of the journal goes: CDRs and the position they reach, as one transaction.
+
+SQLite has a way of its own. Through SQLAlchemy and aiosqlite a transaction of four statements goes
+to another thread and back some twenty times, which costs more than the statements; here it goes
+once. It is the same SQL, and it takes the same turn as every other writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from control.services import cdrs
+from control.store.engine import WRITER_PRAGMAS, Store
+from switch.records import CallEnded
+
+Batch = Sequence[tuple[int, CallEnded]]
+
+_POSITION: Final = (
+    "INSERT INTO ingest_position (journal, sequence) VALUES (?, ?) ON CONFLICT (journal) "
+    "DO UPDATE SET sequence = excluded.sequence WHERE ingest_position.sequence < excluded.sequence"
+)
+
+
+class Sink(Protocol):
+    async def write(self, batch: Batch, sequence: int) -> None:
+        """Store `batch`, and that everything up to `sequence` is stored; all of it or, raising, nothing."""
+
+    def close(self) -> None: ...
+
+
+class StoreSink:
+    """Over the store as everybody uses it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def write(self, batch: Batch, sequence: int) -> None:
+        async with self._store.begin() as tx:
+            await cdrs.insert_batch(tx, batch)
+            await cdrs.write_position(tx, sequence)
+
+    def close(self) -> None:
+        pass
+
+
+class SqliteSink:
+    """One connection of its own, in one thread of its own."""
+
+    def __init__(self, store: Store) -> None:
+        assert store.sqlite_file is not None
+        self._store = store
+        self._file = store.sqlite_file
+        self._connection: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest")
+        self._insert = cdrs.insert_statement("sqlite")
+
+    async def write(self, batch: Batch, sequence: int) -> None:
+        async with self._store.turn():
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch, sequence)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(self, batch: Batch, sequence: int) -> None:
+        connection = self._connection
+        if connection is None:
+            # Closed by another thread than this one, after this one has ended.
+            connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
+            for pragma in WRITER_PRAGMAS:
+                connection.execute(pragma)
+            self._connection = connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if batch:
+                connection.executemany(self._insert, [cdrs.cdr_row(number, ended.cdr) for number, ended in batch])
+            connection.execute(_POSITION, (cdrs.JOURNAL, sequence))
+            connection.execute("COMMIT")
+        except BaseException:
+            # A failed COMMIT may have rolled back already; then there is nothing to undo.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def make_sink(store: Store) -> Sink:
+    return StoreSink(store) if store.sqlite_file is None else SqliteSink(store)
