@@ -106,7 +106,7 @@ REFUSALS = (
     Case(
         name="redirected",
         what="A 302 is not followed, to nobody.",
-        callers=(Caller(scenario="uac_refused", finals=(302,)),),
+        callers=(Caller(scenario="uac_refused", finals=(503,)),),
         vendors=(Vendor(scenario="uas_redirects"), TRAP),
         has_own_count=True,
         check=checks.redirect_was_not_followed,
@@ -139,7 +139,7 @@ REFUSALS = (
         callers=(REFUSED,),
         vendors=(TRAP,),
         records=changes.inactive_customer,
-        outcomes=(refused("customer_inactive", 403),),
+        outcomes=(refused("customer_inactive", 403, number=""),),
     ),
     Case(
         name="client_suspended",
@@ -147,7 +147,7 @@ REFUSALS = (
         callers=(REFUSED,),
         vendors=(TRAP,),
         records=changes.suspended_client,
-        outcomes=(refused("client_suspended", 403),),
+        outcomes=(refused("client_suspended", 403, number=""),),
     ),
 )
 
@@ -194,10 +194,10 @@ HUNTING = (
     Case(
         name="no_answer",
         what="The only vendor rings on: it is cancelled, and the caller told so.",
-        callers=(Caller(scenario="uac_refused", finals=(408,)),),
+        callers=(Caller(scenario="uac_refused", finals=(480,)),),
         vendors=(Vendor(scenario="uas_rings"),),
         records=changes.first_vendor_may_take_800_ms,
-        outcomes=(Outcome(cause="no_answer", status=408, release="switch", tries=(Try(0, 487, "ring_timeout"),)),),
+        outcomes=(Outcome(cause="no_answer", status=480, release="switch", tries=(Try(0, 0, "ring_timeout"),)),),
     ),
     Case(
         name="all_vendors_fail",
@@ -232,14 +232,14 @@ CANCELS = (
         what="CANCEL while the vendor has only said 100.",
         callers=(Caller(scenario="uac_cancels_before_ringing", finals=(487,)),),
         vendors=(Vendor(scenario="uas_says_trying"),),
-        outcomes=(Outcome(cause="cancelled", status=487, tries=(Try(0, 487, "cancelled"),)),),
+        outcomes=(Outcome(cause="cancelled", status=487, tries=(Try(0, 0, "cancelled"),)),),
     ),
     Case(
         name="cancel_while_ringing",
         what="CANCEL after the 180.",
         callers=(Caller(scenario="uac_cancels_while_ringing", finals=(487,)),),
         vendors=(Vendor(scenario="uas_rings"),),
-        outcomes=(Outcome(cause="cancelled", status=487, tries=(Try(0, 487, "cancelled"),)),),
+        outcomes=(Outcome(cause="cancelled", status=487, tries=(Try(0, 0, "cancelled"),)),),
     ),
     Case(
         name="cancel_races_the_200",
@@ -276,13 +276,13 @@ REPEATS = (
         what="Seven copies of a CANCEL are one.",
         callers=(Caller(scenario="uac_repeats_cancel", finals=(487,), is_patient=True),),
         vendors=(Vendor(scenario="uas_rings", is_patient=True),),
-        outcomes=(Outcome(cause="cancelled", status=487, tries=(Try(0, 487, "cancelled"),)),),
+        outcomes=(Outcome(cause="cancelled", status=487, tries=(Try(0, 0, "cancelled"),)),),
     ),
     Case(
         name="answer_never_acked",
         what="The caller never ACKs: after 64*T1 (32 s) the switch ends the call towards both.",
         callers=(Caller(scenario="uac_never_acks", is_patient=True),),
-        vendors=(Vendor(scenario="uas_is_never_acked", options=("-max_retrans", "30")),),
+        vendors=(Vendor(scenario="uas_is_never_acked"),),
         has_own_count=True,
         check=checks.ended_for_want_of_ack(31_500, 34_000),
         needs_default_timers=True,
@@ -486,7 +486,7 @@ TRANSPORTS = (
         name="tls_call",
         what="TLS on both sides, the vendor's certificate verified.",
         callers=(Caller(scenario="uac_call_tls", transport="tls"),),
-        vendors=(Vendor(scenario="uas_answers", transport="tls"),),
+        vendors=(Vendor(scenario="uas_answers_tls", transport="tls"),),
         outcomes=(ANSWERED,),
     ),
     Case(

@@ -22,7 +22,7 @@ def two_seconds_at_most(place: Place, records: list[Record]) -> list[Record]:
 
 
 def bought_too_dear(place: Place, records: list[Record]) -> list[Record]:
-    """The vendor asks the sell price of the dearest row for everything."""
+    """The vendor asks more than any row sells for."""
     records = with_changes(records, IngressRoute, profit_mode="rate")
     card = place.buy_card(0)
     dear = replace(card, revisions=(Revision(id=card.id, path="dear"),))

@@ -51,7 +51,9 @@ def compare(outcome: Outcome, cdr: Cdr, played: Played, taxes: dict[int, Decimal
             faults.append(f"it was answered, for {cdr.duration_ms} ms")
         return faults + charged_nothing(cdr)
     low, high = outcome.talk_ms
-    if cdr.answered_ms is None or not low <= cdr.duration_ms <= high:
+    if cdr.answered_ms is None or not cdr.attempts:
+        return [*faults, "it was not answered"]
+    if not low <= cdr.duration_ms <= high:
         faults.append(f"duration {cdr.duration_ms} ms is outside {low}–{high}")
     return faults + charged_right(cdr, outcome.number, taxes[customer_id])
 

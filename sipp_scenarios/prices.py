@@ -55,6 +55,9 @@ BUY = (
 )
 """What the first, second and third vendor of a case ask: dearer one by one, so that least cost goes in this order."""
 
+DEAR = tuple(price._replace(rate="0.5") for price in SELL)
+"""A vendor that nobody earns anything with."""
+
 TAX = Decimal("0.2")
 """Of every customer here, unless a case says otherwise."""
 

@@ -32,7 +32,7 @@ from sipp_scenarios.places import PORT, QUICK, TLS_PORT, Place
 from sipp_scenarios.sipp import Message, Sipp
 from sipp_scenarios.switch_process import SwitchProcess
 from sipp_scenarios.traps import Trap, free_loopback_block, free_ports
-from sipp_scenarios.tunnel import Authority, Tunnel
+from sipp_scenarios.tunnel import Authority, OnlyMd5, Tunnel
 from switch.records import Cdr
 from switch.snapshot import Customer, Record, Snapshot
 
@@ -176,7 +176,7 @@ class Scene:
         self._logs = logs
         self._authority = authority
         self._traps: list[Trap] = []
-        self._tunnels: list[Tunnel] = []
+        self._tunnels: list[Tunnel | OnlyMd5] = []
         self.callers: list[Sipp] = []
         self._vendors: list[Sipp | Trap] = []
 
@@ -235,6 +235,12 @@ class Scene:
         options = caller.options + (PATIENT if caller.is_patient else ())
         assert sipp.to is not None
         if "-ap" in options:
+            # SIPp takes the first challenge, and knows no algorithm but the weakest.
+            door = self._place.other(3)
+            relay = OnlyMd5(door, sipp.at, sipp.to)
+            await relay.open()
+            self._tunnels.append(relay)
+            options += ("-rsa", bracket(door))
             options += ("-au", changes.user_name(self._place), "-auth_uri", f"{caller.dialled}@{bracket(sipp.to)}")
         if caller.transport == "tls":
             tunnel, door = Tunnel(), self._place.other(3)
@@ -293,7 +299,7 @@ def compile_decks(folder: Path) -> None:
     """The price lists, beside the snapshot that names them."""
     folder.mkdir(parents=True, exist_ok=True)
     compile_deck(prices.rows(prices.SELL), folder / "sell")
-    compile_deck(prices.rows(prices.SELL), folder / "dear")
+    compile_deck(prices.rows(prices.DEAR), folder / "dear")
     for index, buy in enumerate(prices.BUY):
         compile_deck(prices.rows(buy), folder / f"buy{index}")
 

@@ -77,11 +77,12 @@ class Sipp:
         self.trace_path = stem.with_name(stem.name + ".messages")
         self.error_path = stem.with_name(stem.name + ".errors")
         address = self.at[0]
+        control = "127.0.0.1" if ":" in address else address  # its control socket knows IPv4 alone
         target = [bracketed(*self.to)] if self.to else []
         command = [
             "sipp", *target, "-sf", str(SCENARIOS / f"{self.scenario}.xml"),
             "-i", address, "-p", str(self.at[1]), "-bind_local", "-mi", address,
-            "-ci", address, "-cp", str(self.at[1] + 3000),
+            "-ci", control, "-cp", str(self.at[1] + 3000),
             "-t", "t1" if transport in ("tcp", "tls") else "u1",
             "-m", str(calls), "-d", str(pause_ms), "-timer_resol", "1", "-nostdin",
             "-timeout", f"{timeout_s:.0f}s", "-timeout_error",

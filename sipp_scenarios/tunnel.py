@@ -1,4 +1,4 @@
-"""TLS for SIPp, which Debian builds without: byte tunnels, one each way, and certificates of their own.
+"""What Debian's SIPp cannot do itself: TLS, and a choice among digest challenges.
 
 A tunnel knows nothing of SIP. What SIPp says over TCP leaves over TLS and the other way round.
 """
@@ -124,3 +124,33 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     writer.close()
+
+
+class OnlyMd5(asyncio.DatagramProtocol):
+    """A UDP relay before one SIPp that takes every challenge but MD5's out of what comes back.
+
+    That is what a phone does by itself that knows MD5 alone (RFC 8760 §2.4); SIPp takes whichever
+    challenge stands first and ends there.
+    """
+
+    def __init__(self, at: tuple[str, int], sipp: tuple[str, int], switch: tuple[str, int]) -> None:
+        self._at = at
+        self._sipp = sipp
+        self._switch = switch
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self._at)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        assert self._transport is not None
+        if addr != self._switch:
+            self._transport.sendto(data, self._switch)
+            return
+        lines = [line for line in data.split(b"\r\n") if not line.startswith(b"Proxy-Auth") or b"algorithm=MD5" in line]
+        self._transport.sendto(b"\r\n".join(lines), self._sipp)
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
