@@ -14,13 +14,10 @@ from rich.table import Table
 
 from config.settings import SettingsError, data_folder, load_settings
 from control.client import ApiClient, ApiError
+from control.places import KEY_FILE, URL_FILE
 
 CONFIG_PLACES: Final = ("tandem.toml", "/etc/tandem/tandem.toml", "config/example/tandem.toml")
 """Where settings are looked for when no `--config` says."""
-KEY_FILE: Final = "admin.key"
-URL_FILE: Final = "api.url"
-"""The control process writes its real address here: the port may be one that the system chose."""
-
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

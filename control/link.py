@@ -69,6 +69,7 @@ class SwitchLink:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._last_id = 0
         self._is_ready = False
+        self._became_ready = asyncio.Event()
         self.hello: Hello | None = None
         self.handle_hello: HandleHello | None = None
         """Awaited before a new connection is used; brings the switch's snapshot up to date."""
@@ -78,6 +79,10 @@ class SwitchLink:
     @property
     def is_connected(self) -> bool:
         return self._is_ready
+
+    async def wait_connected(self) -> None:
+        """Return once the switch has been there and taken its configuration."""
+        await self._became_ready.wait()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -126,6 +131,7 @@ class SwitchLink:
             self._close(str(error))
             return
         self._is_ready = True
+        self._became_ready.set()
         log.info("switch connected", compiled=hello.is_compiled, snapshot=hello.snapshot_version)
 
     def _close(self, reason: str) -> None:

@@ -1,0 +1,184 @@
+"""The control process put together: store, link to the switch, journal reading, schedules, API.
+
+Order matters at both ends. At the start the port is taken and the schema brought up before anything
+else can answer; at the end the API closes first, then what is left in the journal is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import Settings
+from control.api.app import create_app
+from control.example import load_example
+from control.ingest import Ingest
+from control.link import SwitchLink
+from control.places import KEY_FILE, SWITCH_SOCKET, URL_FILE
+from control.publish import SwitchPublisher
+from control.schedule import Schedule
+from control.services.admin_keys import ensure_first_key
+from control.services.context import Context
+from control.store.engine import Store, open_store
+from switch.outputs import Alarm, Event
+
+BACKLOG: Final = 256
+SHUTDOWN_S: Final = 3
+"""Requests that still run when we are told to end have this long."""
+KEEP_ALIVE_S: Final = 30
+
+log = structlog.get_logger("control")
+
+
+class StartError(Exception):
+    """A mistake that no restart mends; the text names what and why."""
+
+
+class ControlPlane:
+    """One control process over one data folder."""
+
+    def __init__(self, settings: Settings, folder: Path, *, with_example: bool = False) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._with_example = with_example
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            StartError: the port, the store or the data folder cannot be used.
+        """
+        listening = self._listen()
+        store = await self._open_store()
+        try:
+            await self._serve(listening, store)
+        finally:
+            await store.close()
+            listening.close()
+
+    async def _serve(self, listening: socket.socket, store: Store) -> None:
+        link = SwitchLink(self._folder / SWITCH_SOCKET)
+        link.handle_event = _note_event
+        publisher = SwitchPublisher(store, link)
+        context = Context(store, publisher, switch=link, data_folder=self._folder, realm=self._settings.sip.realm)
+        ingest = Ingest(store, link, self._folder / "journal")
+        key_file = self._folder / KEY_FILE
+        await ensure_first_key(context, key_file)
+        server = _Server(
+            uvicorn.Config(
+                create_app(context),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        # Certificates are the switch's: nothing here is read again.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        url = _url(listening)
+        (self._folder / URL_FILE).write_text(f"{url}\n")
+        self._start(link.run(), "link")
+        self._start(ingest.run(), "ingest")
+        self._start(Schedule(context, publisher).run(), "schedule")
+        self._start(self._announce(server, link, url, key_file), "start")
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            await self._stop()
+            await ingest.drain()
+            ingest.close()
+
+    async def _announce(self, server: _Server, link: SwitchLink, url: str, key_file: Path) -> None:
+        """Load the example where it was asked for, then say that all is ready."""
+        await server.ready.wait()
+        if self._with_example:
+            await load_example(link, url, key_file)
+        print(f"ready {url} key:{key_file}", flush=True)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(_note_end)
+        self._tasks.append(task)
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _listen(self) -> socket.socket:
+        host, port = self._settings.api.host, self._settings.api.port
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, kind, protocol, _, address = found[0]
+            listening = socket.socket(family, kind, protocol)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+        except OSError as error:
+            raise StartError(f"api {host}:{port}: {error.strerror}") from error
+        return listening
+
+    async def _open_store(self) -> Store:
+        url = self._settings.store.url or f"sqlite:///{self._folder / 'tandem.db'}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            store = open_store(url)
+            await store.migrate()
+        except ValueError as error:
+            raise StartError(str(error)) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise StartError(f"store {url.rpartition('@')[2]}: {str(error).splitlines()[0]}") from error
+        return store
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handling: this process has its own order of ending."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _note_event(event: Event) -> None:
+    if isinstance(event, Alarm):
+        log.error("switch alarm", name=event.name, detail=event.detail)
+    else:
+        log.info("gateway health", gateway=event.gateway_id, is_up=event.is_up, reason=event.reason)
+
+
+def _note_end(task: asyncio.Task[None]) -> None:
+    """None of the tasks may end by itself unheard; the whole process is started again then."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("part of the control process failed", part=task.get_name(), exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)
