@@ -544,9 +544,10 @@ class Engine:
         via_value = request.via.with_source(flow.address[0], flow.address[1])
         data = response_to(request, status, phrase, to_tag=tag, extra=extra, via_value=via_value)
         if not self.hops.locals[flow.listener].is_reliable and len(data) > len(request.data):
-            if not extra or status == 407:
-                return False
-            data = response_to(request, status, phrase, to_tag=tag, via_value=via_value)
+            # A phrase may be empty (RFC 3261 §25.1): the asker learns its status all the same.
+            data = response_to(request, status, b"", to_tag=tag, extra=extra, via_value=via_value)
+            if extra and status != 407 and len(data) > len(request.data):
+                data = response_to(request, status, b"", to_tag=tag, via_value=via_value)
             if len(data) > len(request.data):
                 return False
         self.layer.send(self._reply_flow(request, flow), data)
