@@ -65,8 +65,8 @@ def test_a_bad_status_line_is_refused_without_a_reply(start: bytes) -> None:
         (b"INVITE <sip:a@b> SIP/2.0", 400), (b"INVITE sip:a@b SIP/7.0", 505), (b"INVITE sip:a@b SIP/2", 505),
         (b"INVITE sip:a@b HTTP/1.1", 400), (b"INV(TE sip:a@b SIP/2.0", 400),
         (b"INVITE sip:a@b?Route=%3Csip:c%3E SIP/2.0", 400),
-        (b"INVITE sip:[::1 SIP/2.0", 400), (b"INVITE a@b SIP/2.0", 400), (b"INVITE sip:2001:db8::10 SIP/2.0", 400), (b"INVITE sip:a\x00@b SIP/2.0", 400),
-        (b"INVITE sip:a@b", 400), (b"", 400),
+        (b"INVITE sip:[::1 SIP/2.0", 400), (b"INVITE a@b SIP/2.0", 400), (b"INVITE sip:2001:db8::10 SIP/2.0", 400),
+        (b"INVITE sip:a\x00@b SIP/2.0", 400), (b"INVITE sip:a@b", 400), (b"", 400),
     ],
 )  # fmt: skip
 def test_a_bad_request_line_earns_its_status(start: bytes, status: int) -> None:
