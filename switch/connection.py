@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
                 # What is written still goes out, but a peer that reads nothing holds no descriptor for ever.
                 listener.loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
-        elif self._is_outgoing:
+        if self._is_outgoing and not self._was_open:
             log.info("connection not opened", peer=self.address, reason=reason)
         for _, token in self._waiting:
             listener.pump.fail(token, reason)

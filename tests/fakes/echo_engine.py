@@ -1,0 +1,112 @@
+"""A small engine for the shells' tests: it keeps what it hears and says what it is told to say."""
+
+from __future__ import annotations
+
+from switch.frames import LiveCall, Simulate, Simulated, Stats
+from switch.outputs import Address, Close, Event, Flow, Outputs, Send, Target
+from switch.records import JournalRecord
+from switch.snapshot import Delta, Snapshot
+
+
+class EchoEngine:
+    """Answers each message with itself, unless `echoes` is false."""
+
+    def __init__(self) -> None:
+        self.echoes = True
+        self.heard: list[tuple[bytes, int, Address, int]] = []
+        self.failed: list[tuple[int, str]] = []
+        self.closed: list[int] = []
+        self.timers: list[float] = []
+        self.deadline: float | None = None
+        self.records: list[JournalRecord] = []
+        self.sends: list[Send | Close] = []
+        self.events: list[Event] = []
+        self.targets: dict[int, list[Target]] = {}
+        self.snapshots: list[Snapshot] = []
+        self.deltas: list[Delta] = []
+        self.fault: Exception | None = None
+        """Raised once by the next input or command."""
+        self.calls: list[str] = []
+        self.ended: list[str] = []
+        self.is_draining = False
+        self.store_failure = ""
+        self.wall_offset_s = 0.0
+
+    def receive(self, data: bytes, listener: int, source: Address, now: float, connection: int = 0) -> None:
+        self._maybe_fail()
+        self.heard.append((data, listener, source, connection))
+        if self.echoes:
+            self.sends.append(Send(Flow(listener, source, connection), data))
+
+    def handle_timer(self, now: float) -> None:
+        self.timers.append(now)
+        if self.deadline is not None and self.deadline <= now:
+            self.deadline = None
+
+    def next_deadline(self) -> float | None:
+        return self.deadline
+
+    def take_outputs(self) -> Outputs:
+        outputs = Outputs(self.records, self.sends, self.events)
+        self.records, self.sends, self.events = [], [], []
+        return outputs
+
+    def send_failed(self, token: int, reason: str, now: float) -> None:
+        self.failed.append((token, reason))
+
+    def connection_closed(self, listener: int, connection: int, now: float) -> None:
+        self.closed.append(connection)
+
+    def load(self, snapshot: Snapshot) -> None:
+        self._maybe_fail()
+        self.snapshots.append(snapshot)
+
+    def apply(self, delta: Delta) -> None:
+        self._maybe_fail()
+        self.deltas.append(delta)
+
+    def list_calls(self, customer_id: int | None, now: float) -> list[LiveCall]:
+        return [
+            LiveCall(
+                cdr_id=cdr_id, customer_id=1, route_id=None, endpoint_id=None, sip_user_id=None, provider_id=None,
+                gateway_id=None, call_id="", cli="", dialled="", source="", state="answered", invited_ms=0,
+                answered_ms=None, duration_ms=0,
+            )
+            for cdr_id in self.calls
+        ]  # fmt: skip
+
+    def end_call(self, cdr_id: str, now: float) -> bool:
+        self.ended.append(cdr_id)
+        if cdr_id not in self.calls:
+            return False
+        self.calls.remove(cdr_id)
+        return True
+
+    def simulate(self, request: Simulate, now: float) -> Simulated:
+        return Simulated(admitted=False, status=404, cause="no_sell_rate", steps=[request.dialled])
+
+    def stats(self) -> Stats:
+        return Stats(counters={"calls_attempted": 3}, gauges={}, gateways=[])
+
+    def set_targets(self, gateway_id: int, targets: list[Target]) -> None:
+        self.targets[gateway_id] = targets
+
+    def set_wall_offset(self, offset_s: float) -> None:
+        self.wall_offset_s = offset_s
+
+    def set_draining(self) -> None:
+        self.is_draining = True
+
+    def store_failed(self, reason: str) -> None:
+        self.store_failure = reason
+
+    def store_recovered(self) -> None:
+        self.store_failure = ""
+
+    def live_calls(self) -> int:
+        return len(self.calls)
+
+    def _maybe_fail(self) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
