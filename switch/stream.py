@@ -6,6 +6,7 @@ Source: RFC 3261 §18.1.1, §18.2.2; RFC 5923 for reuse, held to the very addres
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from typing import Final
@@ -177,7 +178,7 @@ class StreamListener:
         except TimeoutError:
             connection.close("no connection within the time limit")
         except OSError as error:
-            connection.close(error.strerror or str(error))
+            connection.close(os.strerror(error.errno) if error.errno else str(error))
 
     def _sweep(self) -> None:
         now = time.monotonic()

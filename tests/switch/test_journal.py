@@ -30,6 +30,11 @@ def write(folder: Path, versions: range, settings: JournalSettings = ALWAYS) -> 
     journal.close()
 
 
+def read_all(reader: JournalReader, versions: list[int]) -> None:
+    while records := reader.read():
+        versions += [record.version for _, record in records if isinstance(record, DeltaApplied)]
+
+
 def read_versions(folder: Path, after: int = 0, max_records: int = 1_000) -> list[int]:
     reader = JournalReader(folder, after)
     versions: list[int] = []
@@ -135,8 +140,7 @@ def test_a_flipped_bit_at_any_offset_is_never_read_as_a_record(tmp_path: Path, b
             assert versions == [0, 1, 2], offset
             continue
         with pytest.raises(JournalCorrupt) as caught:
-            while records := reader.read():
-                versions += [record.version for _, record in records if isinstance(record, DeltaApplied)]
+            read_all(reader, versions)
         assert caught.value.path == path
         assert caught.value.offset <= offset
         with pytest.raises(JournalCorrupt):
@@ -178,8 +182,7 @@ def test_a_missing_segment_is_noticed(tmp_path: Path) -> None:
     segments[2].unlink()
     reader = JournalReader(tmp_path)
     with pytest.raises(JournalCorrupt, match="missing"):
-        while reader.read():
-            pass
+        read_all(reader, [])
     reader.skip_damage()
     assert reader.read()
 
