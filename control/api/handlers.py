@@ -11,12 +11,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control.api.metrics import CONTENT_TYPE, metrics_text
 from control.api.routing import API, Call, Created
-from control.services import audit, cdrs, gateways, live_calls
+from control.api.uploads import uploaded_file
+from control.services import audit, cdrs, gateways, live_calls, revision_rows, revisions
 from control.services.admin_keys import ADMIN_KEYS
 from control.services.cdr_export import csv_lines, json_lines
 from control.services.context import current_version
+from control.services.fields import Moment
 from control.services.pages import Page
 from control.services.pricing import price_call as price
+from control.services.rate_cards import RATE_CARDS
 
 
 async def list_cdrs(call: Call) -> Any:
@@ -51,6 +54,50 @@ async def simulate(call: Call) -> Any:
 
 async def price_call(call: Call) -> Any:
     return await price(call.ctx, call.path["card_id"], call.body)
+
+
+async def list_revisions(call: Call) -> Any:
+    return await revisions.page(call.ctx, call.path["card_id"], call.query)
+
+
+async def read_revision(call: Call) -> Any:
+    return await revisions.get(call.ctx, call.path["card_id"], call.path["revision_id"])
+
+
+async def load_revision(call: Call) -> Any:
+    card_id = call.path["card_id"]
+    await RATE_CARDS.get(call.ctx, card_id)
+    async with uploaded_file(call.request, call.ctx.data_folder / "uploads") as file:
+        asked = msgspec.structs.replace(call.query, file_name=call.query.file_name or file.name[:255])
+        loaded = await revisions.load(call.ctx, card_id, file.path, file.sha256, asked)
+    if loaded.revision is None:
+        return Response(msgspec.json.encode(loaded), status_code=200, media_type="application/json")
+    return Created(loaded, f"{API}/rate-cards/{card_id}/revisions/{loaded.revision.id}")
+
+
+class ActivateNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    at: Moment | None = None
+    """Now where it is left out."""
+
+
+async def activate_revision(call: Call) -> Any:
+    return await revisions.activate(call.ctx, call.path["card_id"], call.path["revision_id"], call.body.at)
+
+
+async def cancel_revision(call: Call) -> Any:
+    return await revisions.cancel(call.ctx, call.path["card_id"], call.path["revision_id"])
+
+
+async def roll_back(call: Call) -> Any:
+    return await revisions.roll_back(call.ctx, call.path["card_id"])
+
+
+async def list_rate_rows(call: Call) -> Any:
+    return await revision_rows.page(call.ctx, call.path["card_id"], call.path["revision_id"], call.query)
+
+
+async def diff_revision(call: Call) -> Any:
+    return await revision_rows.diff(call.ctx, call.path["card_id"], call.path["revision_id"], call.query)
 
 
 async def issue_key(call: Call) -> Created:

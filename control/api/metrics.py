@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from control.api.openapi import release
 from control.services.context import Context
 from control.services.errors import SwitchAway
+from switch.build import build_name
 from switch.frames import Stats
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,8 +42,8 @@ async def metrics_text(ctx: Context) -> bytes:
 
 
 def _families(stats: Stats | None) -> Iterator[Metric]:
-    info = GaugeMetricFamily("tandem_info", "Release that runs.", labels=["version"])
-    info.add_metric([release()], 1)
+    info = GaugeMetricFamily("tandem_info", "Release and build that run.", labels=["version", "build"])
+    info.add_metric([release(), build_name()], 1)
     yield info
     yield GaugeMetricFamily("tandem_switch_connected", "1 while the switch answers.", value=int(stats is not None))
     if stats is None:

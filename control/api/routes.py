@@ -8,11 +8,13 @@ from control.api import handlers
 from control.api.crud import Owner, noun_routes
 from control.api.metrics import CONTENT_TYPE
 from control.api.routing import Route
+from control.api.uploads import UPLOAD_BYTES_MAX
 from control.services.admin_keys import ADMIN_KEYS, AdminKeyCreated, AdminKeyNew, AdminKeyQuery
 from control.services.audit import AuditQuery, AuditRow
 from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown
 from control.services.clients import CLIENTS, ClientQuery
 from control.services.customers import CUSTOMERS, CustomerQuery
+from control.services.deck_import import DeckDiff
 from control.services.endpoints import ENDPOINTS, EndpointQuery
 from control.services.gateways import GATEWAYS, GatewayQuery, GatewayStats
 from control.services.ingress_routes import INGRESS_ROUTES, IngressRouteQuery
@@ -21,6 +23,8 @@ from control.services.pages import Page
 from control.services.pricing import Price, PriceRequest
 from control.services.providers import PROVIDERS, ProviderQuery
 from control.services.rate_cards import RATE_CARDS, RateCardQuery
+from control.services.revision_rows import DiffQuery, RowQuery, RowShown
+from control.services.revisions import Loaded, LoadQuery, Revision, RevisionQuery
 from control.services.sip_users import SIP_USERS, SipUserQuery
 
 _CUSTOMER: Final = Owner(CUSTOMERS, "/customers", "customer_id")
@@ -35,6 +39,84 @@ _CONFIGURATION: Final = [
     *noun_routes(PROVIDERS, "/providers", ProviderQuery),
     *noun_routes(GATEWAYS, "/gateways", GatewayQuery, owner=_PROVIDER),
     *noun_routes(RATE_CARDS, "/rate-cards", RateCardQuery),
+]
+
+_REVISION: Final = "/rate-cards/{card_id:int}/revisions/{revision_id:int}"
+
+_REVISIONS: Final = [
+    Route(
+        method="GET",
+        path="/rate-cards/{card_id:int}/revisions",
+        handler=handlers.list_revisions,
+        summary="List a card's revisions, the youngest first.",
+        role="read-only",
+        query=RevisionQuery,
+        reply=Page[Revision],
+    ),
+    Route(
+        method="POST",
+        path="/rate-cards/{card_id:int}/revisions",
+        handler=handlers.load_revision,
+        summary="Load a price list (CSV or spreadsheet, as the body or as a form's file) as a new revision. "
+        "A bad row refuses the whole file; each is named by line and reason.",
+        role="operator",
+        query=LoadQuery,
+        body=bytes,
+        reply=Loaded,
+        status=201,
+        body_bytes_max=UPLOAD_BYTES_MAX,
+    ),
+    Route(
+        method="GET",
+        path=_REVISION,
+        handler=handlers.read_revision,
+        summary="Read one revision's facts.",
+        role="read-only",
+        reply=Revision,
+    ),
+    Route(
+        method="POST",
+        path=_REVISION + "/activate",
+        handler=handlers.activate_revision,
+        summary="Put a revision in force, now or at a time.",
+        role="operator",
+        body=handlers.ActivateNew,
+        reply=Revision,
+    ),
+    Route(
+        method="POST",
+        path=_REVISION + "/cancel",
+        handler=handlers.cancel_revision,
+        summary="Take back an activation that has not begun.",
+        role="operator",
+        reply=Revision,
+    ),
+    Route(
+        method="POST",
+        path="/rate-cards/{card_id:int}/rollback",
+        handler=handlers.roll_back,
+        summary="Put in force again what was before the active revision.",
+        role="operator",
+        reply=Revision,
+    ),
+    Route(
+        method="GET",
+        path=_REVISION + "/rows",
+        handler=handlers.list_rate_rows,
+        summary="List a revision's rows by prefix, or those that could price a number.",
+        role="read-only",
+        query=RowQuery,
+        reply=Page[RowShown],
+    ),
+    Route(
+        method="GET",
+        path=_REVISION + "/diff",
+        handler=handlers.diff_revision,
+        summary="Compare a revision with the active one, or with another.",
+        role="read-only",
+        query=DiffQuery,
+        reply=DeckDiff,
+    ),
 ]
 
 _CALLS: Final = [
@@ -161,4 +243,4 @@ _INSTALLATION: Final = [
     ),
 ]
 
-ROUTES: Final[tuple[Route, ...]] = (*_CONFIGURATION, *_CALLS, *_KEYS, *_INSTALLATION)
+ROUTES: Final[tuple[Route, ...]] = (*_CONFIGURATION, *_REVISIONS, *_CALLS, *_KEYS, *_INSTALLATION)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -138,19 +141,50 @@ class ControlPlane:
         return int((await self.post("/rate-cards", body))["id"])
 
 
+ROLES: tuple[Role, ...] = ("admin", "operator", "read-only")
+_template: dict[str, Any] = {}
+
+
 @asynccontextmanager
 async def running_control(folder: Path) -> AsyncIterator[ControlPlane]:
     """A migrated store under `folder`, the API over it, and a key of each role."""
+    await _copy_template(folder)
     store = open_store(f"sqlite:///{folder / 'tandem.db'}")
-    await store.migrate()
     plane = ControlPlane(store, folder)
-    roles: tuple[Role, ...] = ("admin", "operator", "read-only")
-    for role in roles:
-        plane.keys[role] = (await ADMIN_KEYS.issue(plane.ctx, AdminKeyNew(name=f"test {role}", role=role))).key
+    plane.keys = dict(_template["keys"])
     async with AsyncTestClient(create_app(plane.ctx)) as client:
         plane.client = client
         yield plane
     await store.close()
+
+
+async def _copy_template(folder: Path) -> None:
+    """Migrating costs more than most tests: one store is made a run, and copied."""
+    if "folder" not in _template:
+        _template["folder"] = tempfile.TemporaryDirectory()
+        store = open_store(f"sqlite:///{_template['folder'].name}/tandem.db")
+        await store.migrate()
+        plane = ControlPlane(store, Path(_template["folder"].name))
+        issued = {
+            role: await ADMIN_KEYS.issue(plane.ctx, AdminKeyNew(name=f"test {role}", role=role)) for role in ROLES
+        }
+        _template["keys"] = {role: key.key for role, key in issued.items()}
+        await store.close()
+    shutil.copy(Path(_template["folder"].name) / "tandem.db", folder / "tandem.db")
+
+
+def with_control(test: Callable[[ControlPlane], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
+    """Run an asynchronous test on a control plane of its own."""
+
+    def run(tmp_path: Path) -> None:
+        async def inside() -> None:
+            async with running_control(tmp_path) as plane:
+                await test(plane)
+
+        asyncio.run(inside())
+
+    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+    return run
 
 
 def key_of(record: Record) -> Key:
