@@ -105,6 +105,7 @@ class DeckBuilder:
         self._extras: bytearray = bytearray()
         self._names: bytearray = bytearray()
         self._name_places: dict[str, tuple[int, int]] = {}
+        self._arrangement: tuple[marisa_trie.Trie, list[int], array[int]] | None = None
 
     def __len__(self) -> int:
         return len(self._prefixes)
@@ -143,6 +144,7 @@ class DeckBuilder:
             FLAG_BLOCKED if row.is_blocked else 0,
         )
         self._prefixes.append(row.prefix)
+        self._arrangement = None
 
     def _add_extras(self, row: RateRow) -> int:
         place = len(self._extras) + 1
@@ -153,13 +155,11 @@ class DeckBuilder:
 
     def conflicts(self) -> list[Conflict]:
         """Rows of one prefix that are in force at once, up to a thousand pairs."""
-        trie = self._trie()
-        return self._find_conflicts(self._order(trie)[0])
+        return self._find_conflicts(self._arranged()[1])
 
     def write(self, base: Path) -> DeckFacts:
         """Writes both files; see `compile_deck`."""
-        trie = self._trie()
-        order, numbers = self._order(trie)
+        trie, order, numbers = self._arranged()
         conflicts = self._find_conflicts(order)
         if conflicts:
             raise DeckConflicts(conflicts)
@@ -179,9 +179,14 @@ class DeckBuilder:
         _sync_folder(base.parent)
         return DeckFacts(len(self._prefixes), len(trie), trie_bytes + rates_bytes)
 
-    def _trie(self) -> marisa_trie.Trie:
-        # Label order makes iteration run by prefix, which listing and comparing decks live on.
-        return marisa_trie.Trie(self._prefixes, order=marisa_trie.LABEL_ORDER)
+    def _arranged(self) -> tuple[marisa_trie.Trie, list[int], array[int]]:
+        """The trie, the rows in its order, and every row's prefix number; kept until a row is added."""
+        if self._arrangement is None:
+            # Label order makes iteration run by prefix, which listing and comparing decks live on.
+            trie = marisa_trie.Trie(self._prefixes, order=marisa_trie.LABEL_ORDER)
+            order, numbers = self._order(trie)
+            self._arrangement = (trie, order, numbers)
+        return self._arrangement
 
     def _order(self, trie: marisa_trie.Trie) -> tuple[list[int], array[int]]:
         """Rows by prefix number, then validity; and every row's prefix number."""

@@ -134,11 +134,16 @@ class Deck:
         Raises:
             DeckError: a damaged row.
         """
+        for rows in self.prefix_rows(under):
+            yield from rows
+
+    def prefix_rows(self, under: str = "") -> Iterator[tuple[RateRow, ...]]:
+        """The same, with the rows of one prefix together."""
         for prefix, identity in self._trie.iteritems(under):
-            decoded = self._decode(prefix, identity)
-            if decoded is None:
+            rows = self._decode(prefix, identity)
+            if rows is None:
                 raise DeckError(f"{rates_path(self.base).name}: the rows of prefix {prefix} are damaged")
-            yield from decoded
+            yield rows
 
     def verify(self) -> None:
         """Reads both files to the end against their checksums.

@@ -35,7 +35,7 @@ class Tariff:
 
     Raises:
         MoneyError: a rounding that does not exist, decimals outside 0..9, negative limits.
-        KeyError, ValueError: a time zone that is not known (`zoneinfo`).
+        ValueError: a time zone that is not known.
     """
 
     __slots__ = (
@@ -73,7 +73,12 @@ class Tariff:
         self.max_cost_nanos: int = UNSET if max_cost_nanos is None else max_cost_nanos
         self.time_zone: str = time_zone
         # UTC needs no zone file, which a bare system may lack.
-        self._zone: ZoneInfo | None = None if time_zone == "UTC" else ZoneInfo(time_zone)
+        self._zone: ZoneInfo | None = None
+        if time_zone != "UTC":
+            try:
+                self._zone = ZoneInfo(time_zone)
+            except KeyError as error:
+                raise ValueError(f"no such time zone: {time_zone}") from error
 
     def week_minute(self, at_ms: int) -> int:
         """Minutes since Monday 00:00 on this card's wall clocks; an hour that clocks repeat is read twice."""

@@ -210,6 +210,12 @@ def test_a_card_that_makes_no_sense_is_refused(bad: dict[str, object]) -> None:
         Tariff(**bad)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", ""])
+def test_a_time_zone_that_is_none_is_a_value_error(zone: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Tariff(time_zone=zone)
+
+
 @st.composite
 def quotes(draw: st.DrawFn, *, monotone: bool = False) -> Quote:
     tiers = draw(st.dictionaries(st.integers(1, 500), st.integers(0, 10**9), max_size=3))
