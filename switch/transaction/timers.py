@@ -18,6 +18,9 @@ TICK_S: Final = 0.005
 """Timers due within this much of each other fire together; RFC 3261's shortest is 500 ms."""
 INTERVALS_MAX: Final = 64
 """More distinct intervals than this (settings of many vendors) share the heap."""
+STOPPED_MIN: Final = 1_024
+"""Stopped timers stay where they are until their turn, or until they are this many and the greater
+part: behind one long call there would be those of all calls since."""
 
 
 @trait
@@ -28,52 +31,71 @@ class TimerOwner:
         raise NotImplementedError
 
 
+class Queue:
+    """Timers of one interval, or the heap of odd ones; `stopped` of them wait to be forgotten."""
+
+    def __init__(self) -> None:
+        self.timers: deque[Timer] = deque()
+        self.stopped: int = 0
+
+
 class Timer:
     """One running timer; `stop` it and it holds on to nothing."""
 
-    def __init__(self, deadline: float, owner: TimerOwner, kind: int) -> None:
+    def __init__(self, deadline: float, owner: TimerOwner, kind: int, queue: Queue) -> None:
         self.deadline: float = deadline
         self.owner: TimerOwner | None = owner
         self.kind: int = kind
+        self._queue: Queue = queue
 
     def stop(self) -> None:
-        self.owner = None
+        if self.owner is not None:
+            self.owner = None
+            self._queue.stopped += 1
 
 
 class Timers:
     """Runs timers by a clock that it is told."""
 
     def __init__(self) -> None:
-        self._queues: dict[int, deque[Timer]] = {}
+        self._queues: dict[int, Queue] = {}
         self._heap: list[tuple[float, int, Timer]] = []
+        self._odd: Queue = Queue()
+        """Counts the stopped ones of the heap; its own `timers` stay empty."""
         self._heap_serial: int = 0
         self._next: float = NEVER
-        self._fired_at: float = -NEVER
 
     def start(self, interval_ms: int, owner: TimerOwner, kind: int, now: float) -> Timer:
         """Fire `owner.fire(kind, …)` `interval_ms` from now."""
         deadline = now + interval_ms / 1000.0
-        timer = Timer(deadline, owner, kind)
         queue = self._queues.get(interval_ms)
         if queue is None:
             if len(self._queues) >= INTERVALS_MAX:
-                return self._push(timer)
-            queue = deque()
+                return self.start_at(deadline, owner, kind)
+            queue = Queue()
             self._queues[interval_ms] = queue
-        queue.append(timer)
+        timer = Timer(deadline, owner, kind, queue)
+        timers = queue.timers
+        timers.append(timer)
+        if queue.stopped > STOPPED_MIN and 2 * queue.stopped > len(timers):
+            queue.timers = deque([each for each in timers if each.owner is not None])
+            queue.stopped = 0
         if deadline < self._next:
             self._next = deadline
         return timer
 
     def start_at(self, deadline: float, owner: TimerOwner, kind: int) -> Timer:
         """Fire at a moment that has no interval in common with others."""
-        return self._push(Timer(deadline, owner, kind))
-
-    def _push(self, timer: Timer) -> Timer:
+        odd = self._odd
+        timer = Timer(deadline, owner, kind, odd)
         self._heap_serial += 1
-        heapq.heappush(self._heap, (timer.deadline, self._heap_serial, timer))
-        if timer.deadline < self._next:
-            self._next = timer.deadline
+        heapq.heappush(self._heap, (deadline, self._heap_serial, timer))
+        if odd.stopped > STOPPED_MIN and 2 * odd.stopped > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].owner is not None]
+            heapq.heapify(self._heap)
+            odd.stopped = 0
+        if deadline < self._next:
+            self._next = deadline
         return timer
 
     def next_deadline(self) -> float:
@@ -86,36 +108,38 @@ class Timers:
             return
         self._next = NEVER
         for queue in list(self._queues.values()):
-            while queue:
-                timer = queue[0]
+            while queue.timers:
+                timer = queue.timers[0]
                 owner = timer.owner
                 if owner is None:
-                    queue.popleft()
+                    queue.timers.popleft()
+                    queue.stopped -= 1
                     continue
                 if timer.deadline > now:
                     break
-                queue.popleft()
+                queue.timers.popleft()
                 timer.owner = None
                 owner.fire(timer.kind, now)
-        heap = self._heap
-        while heap:
-            top = heap[0][2]
+        while self._heap:
+            top = self._heap[0][2]
             heap_owner = top.owner
             if heap_owner is None:
-                heapq.heappop(heap)
+                heapq.heappop(self._heap)
+                self._odd.stopped -= 1
                 continue
             if top.deadline > now:
                 break
-            heapq.heappop(heap)
+            heapq.heappop(self._heap)
             top.owner = None
             heap_owner.fire(top.kind, now)
         # What fired may have started timers, also in queues already passed: look again at all heads.
         earliest = NEVER
         for queue in self._queues.values():
-            if queue and queue[0].deadline < earliest:
-                earliest = queue[0].deadline
-        if heap and heap[0][0] < earliest:
-            earliest = heap[0][0]
+            timers = queue.timers
+            if timers and timers[0].deadline < earliest:
+                earliest = timers[0].deadline
+        if self._heap and self._heap[0][0] < earliest:
+            earliest = self._heap[0][0]
         if earliest < now + TICK_S:
             earliest = now + TICK_S
         self._next = earliest
@@ -124,7 +148,7 @@ class Timers:
         """How many timers are started and not stopped; walks them all, for tests and leak checks."""
         count = 0
         for queue in self._queues.values():
-            for timer in queue:
+            for timer in queue.timers:
                 if timer.owner is not None:
                     count += 1
         for _, _, timer in self._heap:
