@@ -172,6 +172,8 @@ class RoutedCall(Call):
 
     def on_attempt_over(self, attempt: Attempt, now: float) -> None:
         board = self.board
+        if attempt not in self.attempts:
+            return  # the call has ended and left everything already
         chosen = self.tries[self.attempts.index(attempt)]
         live = board.live
         live.leave(layer_key(PROVIDER, chosen.option.provider.id), attempt)

@@ -426,6 +426,11 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         if not was_answered:
             self._forget()
         self.invite = None
+        # Attempts point back at their call; without this only the garbage collector, which has a
+        # whole switch to look through, would ever free the two.
+        self.attempts = []
+        self.attempt = None
+        self.early_legs = {}
 
     def _forget(self) -> None:
         if self.calls.by_dialog.get(self.key) is self:
