@@ -133,9 +133,9 @@ def price(
     config: ConfigOption = None,
 ) -> None:
     """Price a call by a card, and explain the charge step by step."""
+    body: dict[str, Any] = {"number": number, "duration_ms": parse_duration_ms(duration), "tax_percent": tax_percent}
     client = connect(url, key_file, config)
     row = find_by_name(client, "/rate-cards", "rate card", card)
-    body: dict[str, Any] = {"number": number, "duration_ms": parse_duration_ms(duration), "tax_percent": tax_percent}
     if at:
         body["at"] = at
     answer = client.post(f"/rate-cards/{row['id']}/price", body)
