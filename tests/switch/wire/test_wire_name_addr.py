@@ -65,6 +65,29 @@ def test_the_plain_tag_reader_says_nothing_else_than_the_general_one(display: by
             assert NameAddr.parse(value).tag == tag
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"Al\\" <sip:a@b>;tag=1',
+        b'"a<b" <sip:a@b>',
+        b'x"y" <sip:a@b>',
+        b"<sip:[::1]>",
+        b"<sip:a@b> ;tag=1",
+        b"<sip:a@b>;tag=1;x",
+        b"sip:a",
+    ],
+)
+def test_the_plain_tag_reader_stands_aside(value: bytes) -> None:
+    assert plain_tag(value) is None
+
+
+@pytest.mark.parametrize(
+    "value", [b'"A B" <sip:a@b>;tag=1', b"<sip:a@b;x=y>;tag=1", b"Al Bo<sip:a@b>;tag=1", b'""<sip:a>;tag=1']
+)
+def test_the_plain_tag_reader_takes_the_usual_forms(value: bytes) -> None:
+    assert plain_tag(value) == b"1"
+
+
 @given(st.lists(PIECES, max_size=10).map(b"".join))
 def test_a_replaced_uri_reads_back(value: bytes) -> None:
     try:
