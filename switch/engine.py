@@ -41,6 +41,7 @@ from switch.wire.errors import ParseError
 from switch.wire.headers import PROXY_AUTHORIZATION, PROXY_REQUIRE, REQUIRE, ROUTE, USER_AGENT
 from switch.wire.message import Request, Response, parse_message
 from switch.wire.name_addr import NameAddr
+from switch.wire.terse import terse
 from switch.wire.uri import Uri, parse_uri
 
 ALLOW: Final = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, MESSAGE, NOTIFY"
@@ -544,10 +545,10 @@ class Engine:
         via_value = request.via.with_source(flow.address[0], flow.address[1])
         data = response_to(request, status, phrase, to_tag=tag, extra=extra, via_value=via_value)
         if not self.hops.locals[flow.listener].is_reliable and len(data) > len(request.data):
-            # A phrase may be empty (RFC 3261 §25.1): the asker learns its status all the same.
-            data = response_to(request, status, b"", to_tag=tag, extra=extra, via_value=via_value)
+            # A 481 with its phrase is longer than many a BYE: say the same in fewer words.
+            data = terse(data)
             if extra and status != 407 and len(data) > len(request.data):
-                data = response_to(request, status, b"", to_tag=tag, via_value=via_value)
+                data = terse(response_to(request, status, b"", to_tag=tag, via_value=via_value))
             if len(data) > len(request.data):
                 return False
         self.layer.send(self._reply_flow(request, flow), data)
