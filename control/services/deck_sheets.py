@@ -78,7 +78,19 @@ class Sheet:
             except csv.Error as error:
                 raise SheetError(line + 1, f"not CSV: {error}") from error
             except UnicodeError as error:
-                raise SheetError(line + 1, f"not {self._encoding} text here or a few lines below: {error}") from error
+                raise SheetError(self._undecodable_line() or line + 1, f"not {self._encoding} text") from error
+
+    def _undecodable_line(self) -> int:
+        """Text is decoded some kilobytes ahead of the rows; this finds where it really broke, or 0."""
+        if self._encoding == "utf-16":
+            return 0
+        with self._path.open("rb") as file:
+            for line, content in enumerate(file, start=1):
+                try:
+                    content.decode(self._encoding)
+                except UnicodeError:
+                    return line
+        return 0
 
     def _spreadsheet_rows(self) -> Iterator[tuple[int, list[str]]]:
         self._refuse_bombs()
