@@ -83,7 +83,7 @@ class EchoEngine:
         return True
 
     def simulate(self, request: Simulate, now: float) -> Simulated:
-        return Simulated(admitted=False, status=404, cause="no_sell_rate", steps=[request.dialled])
+        return Simulated(is_admitted=False, status=404, cause="no_sell_rate", steps=[request.dialled])
 
     def stats(self) -> Stats:
         return Stats(counters={"calls_attempted": 3}, gauges={}, gateways=[])
