@@ -35,6 +35,8 @@ BACKLOG: Final = 256
 SHUTDOWN_S: Final = 3
 """Requests that still run when we are told to end have this long."""
 KEEP_ALIVE_S: Final = 30
+SWITCH_WAIT_S: Final = 10.0
+"""The "ready" line waits this long for the switch."""
 
 log = structlog.get_logger("control")
 
@@ -104,10 +106,15 @@ class ControlPlane:
             ingest.close()
 
     async def _announce(self, server: _Server, link: SwitchLink, url: str, key_file: Path) -> None:
-        """Load the example where it was asked for, then say that all is ready."""
+        """Load the example where it was asked for, then say that all is ready: what is changed is in force."""
         await server.ready.wait()
+        try:
+            async with asyncio.timeout(SWITCH_WAIT_S):
+                await link.wait_connected()
+        except TimeoutError:
+            log.warning("the switch is not there yet; it gets the configuration when it is")
         if self._with_example:
-            await load_example(link, url, key_file)
+            await load_example(url, key_file)
         print(f"ready {url} key:{key_file}", flush=True)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:

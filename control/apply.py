@@ -24,6 +24,8 @@ MONEY: Final = frozenset(
     | {"tax_percent"}
 )
 """Decimal strings: `100` and `100.00` are the same."""
+GROUPS: Final = frozenset({"timers"})
+"""Tables whose fields are changed one by one, as the fields of the thing itself are."""
 SECRETS: Final = frozenset({"password"})
 """Written when a thing is created; the API never shows them, so they cannot be compared."""
 REFERENCES: Final = {
@@ -243,6 +245,8 @@ class Plan:
             elif name in REFERENCE_LISTS:
                 field = REFERENCE_LISTS[name]
                 now = [_name_of(each, self._ids["rate_cards"]) for each in row.get(field) or []]
+            elif name in GROUPS and isinstance(value, dict) and isinstance(now, dict):
+                now = {part: now.get(part) for part in value}
             if not _is_same(name, expected, now):
                 yield name, (now, expected)
 

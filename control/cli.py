@@ -49,7 +49,11 @@ app.command()(price)
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"tandem {importlib.metadata.version('tandem')} ({build_name()}), Python {sys.version.split()[0]}")
+        try:
+            release = importlib.metadata.version("tandem")
+        except importlib.metadata.PackageNotFoundError:
+            release = "from source"
+        typer.echo(f"tandem {release} ({build_name()}), Python {sys.version.split()[0]}")
         raise typer.Exit
 
 

@@ -69,8 +69,8 @@ def import_deck(
     if as_json:
         print_json(answer)
         return
-    what = "would be loaded" if dry_run else f"loaded as revision {answer.get('id') or answer['revision']['id']}"
-    out.print(f"{answer.get('rows')} rows {what} of {row['name']}", markup=False)
+    what = "would be loaded" if dry_run else f"loaded as revision {answer['revision']['id']}"
+    out.print(f"{answer['rows']} rows {what} of {row['name']}", markup=False)
 
 
 @deck.command("diff")
@@ -91,7 +91,7 @@ def diff_decks(
     if Path(new).is_file():
         with upload_progress(f"{new} → {row['name']}") as progress:
             query = {"dry_run": True, "diff": True, "against": old or None}
-            answer = client.upload(base, Path(new), query, progress).get("diff") or {}
+            answer = client.upload(base, Path(new), query, progress)["diff"]
     else:
         answer = client.get(f"{base}/{new}/diff", {"against": old or None})
     if as_json:
@@ -190,11 +190,13 @@ def _place(fault: dict[str, Any]) -> str:
 
 
 def _print_diff(answer: dict[str, Any], limit: int) -> None:
-    counts = {name: value for name, value in answer.items() if isinstance(value, int)}
-    out.print(", ".join(f"{value} {name}" for name, value in counts.items()) or "no difference", markup=False)
+    counts: dict[str, int] = answer["counts"]
+    out.print(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "both are empty", markup=False)
     rows: list[list[Any]] = []
-    for name, value in answer.items():
-        if isinstance(value, list):
-            rows += [[name, each.get("prefix"), each.get("name"), each.get("old"), each.get("new")] for each in value]
+    for kind in counts:
+        for change in answer.get(kind) or []:
+            rows.append([kind, change["prefix"], change["name"], change["old"], change["new"]])
     if rows:
-        print_table("", ["", "prefix", "destination", "was", "is"], rows[:limit])
+        print_table("", ["", "prefix", "destination", "was", "becomes"], rows[:limit])
+    if len(rows) > limit:
+        out.print(f"… and {len(rows) - limit} more (--limit)")

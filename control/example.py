@@ -11,22 +11,14 @@ import structlog
 import config
 from control.apply import ApplyError, Plan, read_file
 from control.client import ApiClient, ApiError
-from control.link import SwitchLink
 
 EXAMPLE: Final = Path(config.__file__).parent / "example" / "example.toml"
-SWITCH_WAIT_S: Final = 10.0
-"""How long to wait for the switch, so that the first call already finds the example in force."""
 
 log = structlog.get_logger("control.example")
 
 
-async def load_example(link: SwitchLink, url: str, key_file: Path) -> None:
+async def load_example(url: str, key_file: Path) -> None:
     """Apply the example if there are no customers; what goes wrong is logged, and the rest works on."""
-    try:
-        async with asyncio.timeout(SWITCH_WAIT_S):
-            await link.wait_connected()
-    except TimeoutError:
-        log.warning("the switch is not there yet; it gets the example when it is")
     try:
         count = await asyncio.to_thread(_apply, url, key_file)
     except (ApplyError, ApiError, OSError) as error:
