@@ -72,8 +72,15 @@ class ControlPlane:
         link = SwitchLink(self._folder / SWITCH_SOCKET)
         link.handle_event = _note_event
         publisher = SwitchPublisher(store, link)
-        context = Context(store, publisher, switch=link, data_folder=self._folder, realm=self._settings.sip.realm)
         ingest = Ingest(store, link, self._folder / "journal")
+        context = Context(
+            store,
+            publisher,
+            switch=link,
+            data_folder=self._folder,
+            realm=self._settings.sip.realm,
+            faults=lambda: _faults(ingest, publisher),
+        )
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)
         server = _Server(
@@ -175,6 +182,16 @@ class _Server(uvicorn.Server):
 def _url(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _faults(ingest: Ingest, publisher: SwitchPublisher) -> list[str]:
+    """What health shows beside who is connected."""
+    found = []
+    if ingest.state.fault:
+        found.append(f"the journal is not read on: {ingest.state.fault}")
+    if publisher.refusal:
+        found.append(f"the switch refused the configuration: {publisher.refusal}")
+    return found
 
 
 def _note_event(event: Event) -> None:

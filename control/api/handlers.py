@@ -120,6 +120,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     switch: Literal["connected", "away"]
     snapshot_version: int | None
     """Of the configuration that is stored."""
+    faults: list[str]
+    """What is wrong, a line each: a damaged journal, a configuration that the switch does not take."""
 
 
 async def health(call: Call) -> Any:
@@ -130,11 +132,13 @@ async def health(call: Call) -> Any:
     except (SQLAlchemyError, OSError):
         version = None
     is_connected = call.ctx.switch.is_connected
+    faults = call.ctx.faults()
     found = Health(
-        status="ok" if is_connected and version is not None else "degraded",
+        status="ok" if is_connected and version is not None and not faults else "degraded",
         store="failed" if version is None else "ok",
         switch="connected" if is_connected else "away",
         snapshot_version=version,
+        faults=faults,
     )
     if version is None:
         return Response(msgspec.json.encode(found), status_code=503, media_type="application/json")

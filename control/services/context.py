@@ -118,6 +118,7 @@ class Context:
         data_folder: Path,
         realm: str = "tandem",
         now_ms: Callable[[], int] = wall_ms,
+        faults: Callable[[], list[str]] = list,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -126,6 +127,8 @@ class Context:
         self.data_folder = data_folder
         self.realm = realm
         self.now_ms = now_ms
+        self.faults = faults
+        """What is wrong with the installation now, a line each; empty while all is well."""
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -139,6 +142,7 @@ class Context:
             data_folder=self.data_folder,
             realm=self.realm,
             now_ms=self.now_ms,
+            faults=self.faults,
         )
 
     @asynccontextmanager
