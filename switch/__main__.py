@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import sys
 import time
@@ -20,6 +21,8 @@ from switch.runtime import CannotStart, RunnableEngine, Runtime, wall_offset_s
 
 EXIT_MISTAKE: Final = 2
 """No restart mends it: bad settings, a port in use."""
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""Calls make many objects and few cycles; Python's own thresholds would look through them all the time."""
 
 
 def main() -> int:
@@ -40,6 +43,9 @@ def main() -> int:
 async def _run(settings: Settings, data: Path, beside: Path, snapshot: Path | None) -> None:
     runtime = Runtime(settings, data, _make_engine, beside=beside, snapshot=snapshot)
     await runtime.start()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     print("ready", *runtime.addresses(), flush=True)
     await runtime.run()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import gc
 import os
 import signal
 import time
@@ -40,8 +39,6 @@ from switch.udp import UdpListener
 
 TICK_S: Final = 1.0
 ALARMS_MAX: Final = 64
-GC_THRESHOLDS: Final = (50_000, 20, 100)
-"""Calls make few cycles and many objects; Python's own thresholds look through them all the time."""
 
 log = structlog.get_logger("switch.runtime")
 
@@ -91,6 +88,8 @@ class Runtime:
         self._saver = SnapshotSaver(self._configuration, data / SNAPSHOT_FILE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_draining = False
+        self._half_open: list[Callable[[], None]] = []
+        """What a start that fails has to close again."""
         self._lock_fd = -1
 
     async def start(self) -> None:
@@ -129,12 +128,14 @@ class Runtime:
         self._connections = Connections(self._settings.limits, self._settings.tls, self._certificates)
         self._bind()
         self._journal = Journal.open(self._data / "journal", self._settings.journal, self._tell_journal_failed)
+        self._half_open.append(self._journal.close)
         decks = self._snapshot.resolve().parent if self._snapshot is not None else self._data
         self._engine = self._make_engine(self._settings, self._bound, decks)
         self._pump = Pump(self._engine, self._journal, loop)
         self._pump.handle_event = self._handle_event
         self._pump.transports = list(self.listeners)
         self._resolver = Resolver(self._lookup(), self._set_targets)
+        self._half_open += [self._pump.close, self._resolver.close]
         self._commands = Commands(
             self._engine, self._pump, self._configuration, self._handle_changed, self._drop_ingested, self._add_stats
         )
@@ -155,9 +156,6 @@ class Runtime:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._in_background(self._tick())
         self._in_background(self._saver.run())
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
         log.info(
             "switch runs", listeners=self.addresses(), compiled=is_compiled(), snapshot=self._configuration.version
         )
@@ -332,6 +330,8 @@ class Runtime:
         """Close what a start that failed has opened."""
         for listener in self.listeners:
             listener.close()
+        for close in reversed(self._half_open):
+            close()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
 

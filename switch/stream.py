@@ -196,6 +196,7 @@ def _bind(listener: Listener) -> socket.socket:
         if is_ipv6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((listener.host, listener.port))
+        bound.listen(BACKLOG)
     except OSError:
         bound.close()
         raise

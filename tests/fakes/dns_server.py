@@ -29,9 +29,7 @@ class DnsServer(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", 0))
 
-    def resolver(
-        self, change: Callable[[dns.asyncresolver.Resolver], None] | None = None
-    ) -> dns.asyncresolver.Resolver:
+    def resolver(self) -> dns.asyncresolver.Resolver:
         assert self._transport is not None
         resolver = dns.asyncresolver.Resolver(configure=False)
         resolver.nameservers = ["127.0.0.1"]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
-import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +16,6 @@ from switch import link as link_module
 from switch.commands import Commands
 from switch.configuration import Configuration
 from switch.frames import (
-    Answer,
     EndCall,
     Hello,
     JournalIngested,
@@ -36,30 +33,12 @@ from switch.link import LinkServer, LinkUnusable
 from switch.outputs import Alarm
 from switch.pump import Pump
 from switch.snapshot import Customer, Delta, Gateway, Key, Snapshot
+from tests.fakes.control_client import ControlClient
 from tests.fakes.echo_engine import EchoEngine
 from tests.fakes.waiting import until
 
 HELLO = Hello(snapshot_version=0, started_ms=1, is_compiled=False, journal_sequence=0)
 ALARM = Alarm(name="journal_failed", detail="disk", at_ms=1)
-
-
-class Client:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    def say(self, request: object) -> None:
-        body = msgspec.msgpack.encode(request)
-        self.writer.write(struct.pack(">I", len(body)) + body)
-
-    async def hear(self) -> Any:
-        async with asyncio.timeout(5.0):
-            (length,) = struct.unpack(">I", await self.reader.readexactly(4))
-            return msgspec.msgpack.decode(await self.reader.readexactly(length), type=Answer)
-
-    async def ask(self, request: object) -> Any:
-        self.say(request)
-        return await self.hear()
 
 
 class Bench:
@@ -78,9 +57,9 @@ class Bench:
     def add_stats(self, stats: Stats) -> None:
         stats.gauges["journal_failed"] = 0.0
 
-    async def connect(self) -> Client:
-        client = Client(*await asyncio.open_unix_connection(str(self.path)))
-        assert await client.hear() == HELLO
+    async def connect(self) -> ControlClient:
+        client = await ControlClient.connect(self.path)
+        assert client.hello == HELLO
         assert await client.hear() == ALARM
         return client
 
