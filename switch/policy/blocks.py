@@ -70,3 +70,10 @@ def address_number(source_ip: str) -> tuple[int, bool]:
     if address >> 32 == 0xFFFF:
         return address & 0xFFFFFFFF, False
     return address, True
+
+
+def address_text(number: int, is_v6: bool) -> str:
+    """An address as sockets spell it, so that a packet's source is found by its text."""
+    if is_v6:
+        return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16, "big"))
+    return socket.inet_ntop(socket.AF_INET, number.to_bytes(4, "big"))

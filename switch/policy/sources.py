@@ -7,9 +7,7 @@ never be charged for that customer's calls.
 
 from __future__ import annotations
 
-import ipaddress
-
-from switch.policy.blocks import address_number, parse_block
+from switch.policy.blocks import address_number, address_text, parse_block
 from switch.policy.callers import Caller
 
 
@@ -76,7 +74,7 @@ class Sources:
             return None
         owners = self._exact.get(source_ip)
         if owners is None and ":" in source_ip:
-            owners = self._exact.get(str(ipaddress.IPv6Address(address) if is_v6 else ipaddress.IPv4Address(address)))
+            owners = self._exact.get(address_text(address, is_v6))
             for caller in owners or ():
                 if caller.takes(transport, dialled):
                     return caller
@@ -95,8 +93,7 @@ class Sources:
         is_v6, bits, length = block
         width = 128 if is_v6 else 32
         if length == width:
-            text = str(ipaddress.IPv6Address(bits) if is_v6 else ipaddress.IPv4Address(bits))
-            return self._exact.setdefault(text, [])
+            return self._exact.setdefault(address_text(bits, is_v6), [])
         networks = self._v6 if is_v6 else self._v4
         for network in networks:
             if network.length == length:
@@ -109,7 +106,7 @@ class Sources:
     def _drop(self, block: tuple[bool, int, int]) -> None:
         is_v6, bits, length = block
         if length == (128 if is_v6 else 32):
-            self._exact.pop(str(ipaddress.IPv6Address(bits) if is_v6 else ipaddress.IPv4Address(bits)), None)
+            self._exact.pop(address_text(bits, is_v6), None)
             return
         networks = self._v6 if is_v6 else self._v4
         for network in networks:

@@ -274,7 +274,9 @@ class Tables:
         if kind == "customer":
             customer = self.customers.pop(record_id, None)
             if customer is not None:
-                self._account(record_id).set_customer(None)
+                account = self._account(record_id)
+                account.set_customer(None)
+                account.client = None
                 if customer.client_id is not None:
                     _drop_from(self._customers_by_client, customer.client_id, record_id)
         elif kind == "client":
