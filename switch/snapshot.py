@@ -182,9 +182,7 @@ class RateCard(msgspec.Struct, frozen=True, kw_only=True, tag="rate_card"):
     """The active one and those scheduled, by `active_from_ms`; the last that has begun counts."""
 
 
-Record = (
-    Customer | Client | Endpoint | SipUser | IngressRoute | Provider | Gateway | RateCard
-)
+Record = Customer | Client | Endpoint | SipUser | IngressRoute | Provider | Gateway | RateCard
 
 
 class Key(msgspec.Struct, frozen=True):
