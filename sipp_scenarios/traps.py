@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
+from pathlib import Path
+
+FIRST_BLOCK = 16
+BLOCKS = 220
+CLAIM_PORT = 5060
 
 
 class Trap:
@@ -43,20 +49,34 @@ class Trap:
         self._tcp.close()
 
 
-def free_loopback_block() -> int:
-    """A number n for which 127.n.0.0/16 is nobody's: no UDP or TCP socket is bound inside it."""
-    used = set()
-    for table in ("udp", "tcp"):
-        with open(f"/proc/net/{table}") as lines:  # noqa: PTH123
-            next(lines)
-            for line in lines:
-                local = line.split()[1]
-                used.add((int(local[6:8], 16), int(local[4:6], 16)))
-    taken = {second for first, second in used if first == 127}
-    import os
+_claims: list[socket.socket] = []
 
-    start = os.getpid() % 200
-    return next(n for n in (16 + (start + step) % 220 for step in range(220)) if n not in taken)
+
+def free_loopback_block() -> int:
+    """A number n for which 127.n.0.0/16 is nobody's, and ours until this process ends.
+
+    A socket bound inside it is the claim: two runs that begin in the same moment never share one.
+    """
+    used = {second for table in ("udp", "tcp") for second in _blocks_in_use(Path(f"/proc/net/{table}"))}
+    for step in range(BLOCKS):
+        block = FIRST_BLOCK + (os.getpid() + step) % BLOCKS
+        if block in used:
+            continue
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind((f"127.{block}.255.1", CLAIM_PORT))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return block
+    raise OSError("every block of loopback addresses is in use")
+
+
+def _blocks_in_use(table: Path) -> set[int]:
+    """Second bytes of all local 127.x addresses in one of the kernel's tables (little-endian hex)."""
+    addresses = [line.split()[1] for line in table.read_text().splitlines()[1:]]
+    return {int(address[4:6], 16) for address in addresses if address[6:8] == "7F"}
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:

@@ -18,7 +18,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     chosen = {
         str(item.callspec.params["name"])
         for item in request.session.items
-        if isinstance(item, pytest.Function) and item.path == request.path and "name" in item.callspec.params
+        if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec")
     }
     return asyncio.run(play(sorted(chosen), tmp_path_factory.mktemp("sipp")))
 
