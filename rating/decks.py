@@ -49,8 +49,8 @@ __all__ = [
     "compile_deck",
 ]
 
-CACHED_PREFIXES_MAX: Final = 65_536
-"""Decoded prefixes kept; a full cache is emptied, since calls concentrate on few prefixes."""
+CACHED_PREFIXES_MAX: Final = 16_384
+"""Decoded prefixes kept, some half a kilobyte each; a full cache is emptied, since calls concentrate on few."""
 
 _PAYLOAD_BYTES: Final = RECORD_BYTES - RECORD_CRC.size
 

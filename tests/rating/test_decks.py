@@ -114,6 +114,13 @@ def test_two_rows_in_force_at_once_are_refused_by_their_places(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dates_may_meet_but_not_overlap_by_a_millisecond(tmp_path: Path) -> None:
+    until_ten = RateRow("44", "", 1, valid_to_ms=10)
+    assert len(deck_of(tmp_path, until_ten, RateRow("44", "", 2, valid_from_ms=10))) == 2
+    with pytest.raises(DeckConflicts, match="overlapping"):
+        deck_of(tmp_path, until_ten, RateRow("44", "", 2, valid_from_ms=9))
+
+
 @pytest.mark.parametrize(
     ("row", "word"),
     [

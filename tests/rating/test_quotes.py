@@ -80,6 +80,12 @@ def test_the_first_minute_may_cost_more_than_the_others(talk_s: int, net: str) -
     assert format_amount(price(Quote(row, Tariff(decimals=6)), talk_s * 1000, 1).net_nanos) == net
 
 
+@pytest.mark.parametrize(("talk_s", "net"), [(59, "0.59"), (60, "0.6"), (61, "0.602"), (120, "0.72"), (121, "0.721")])
+def test_a_tier_begins_with_the_second_after_its_start(talk_s: int, net: str) -> None:
+    row = RateRow("10", "", parse_amount("0.6"), tiers=((60, parse_amount("0.12")), (120, parse_amount("0.06"))))
+    assert format_amount(price(Quote(row, Tariff()), talk_s * 1000, 1).net_nanos) == net
+
+
 def test_the_first_increment_may_have_a_rate_of_its_own() -> None:
     row = RateRow("1", A_CONNEXO, parse_amount("0.015"), 15, 15, tiers=((15, parse_amount("0.017")),))
     assert format_amount(price(Quote(row, Tariff(decimals=5)), 45_000, 1).net_nanos) == "0.01225"

@@ -258,7 +258,7 @@ def test_a_dry_run_writes_nothing_and_says_the_same(tmp_path: Path) -> None:
         (b"\n\n", 0),
         (b"code,rate\n", 0),
         (b"code,rate\n44,0.1\n45,\xff\n", 3),
-        ("code,rate\n44,0.1\n".encode("utf-16") + b"x", 1),
+        ("code,rate\n44,0.1\n".encode("utf-16") + b"x", 3),
         (b'code,rate\n44,0.1\n45,"0.1\n46,0.1\n', 3),
         (b'code,rate\n44,"0.1"x\n', 2),
         (b"code,rate\n44," + b"1" * 200_000 + b"\n", 2),
