@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import gc
+import asyncio
 import random
 import sys
 import time
@@ -16,13 +16,12 @@ import uvloop
 from config.settings import Listener, Settings, SettingsError, data_folder, load_settings
 from switch.build import build_name
 from switch.engine import Engine
+from switch.garbage import collect_when_quiet, stop_collecting
 from switch.logs import configure_logs
 from switch.runtime import CannotStart, RunnableEngine, Runtime, wall_offset_s
 
 EXIT_MISTAKE: Final = 2
 """No restart mends it: bad settings, a port in use."""
-GC_THRESHOLDS: Final = (50_000, 20, 100)
-"""Calls make many objects and few cycles; Python's own thresholds would look through them all the time."""
 
 
 def main() -> int:
@@ -43,11 +42,11 @@ def main() -> int:
 async def _run(settings: Settings, data: Path, beside: Path, snapshot: Path | None) -> None:
     runtime = Runtime(settings, data, _make_engine, beside=beside, snapshot=snapshot)
     await runtime.start()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    stop_collecting()
+    collecting = asyncio.create_task(collect_when_quiet())
     print("ready", *runtime.addresses(), flush=True)
     await runtime.run()
+    collecting.cancel()
 
 
 def _make_engine(settings: Settings, listeners: tuple[Listener, ...], decks: Path) -> RunnableEngine:
