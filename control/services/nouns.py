@@ -209,7 +209,8 @@ class Noun(Generic[NewT, OutT]):
                 check_name(name, value)
                 values.update(name=value, name_key=name_key(value))
             elif name in self.table.c:
-                values[name] = msgspec.to_builtins(value, str_keys=True)
+                plain = msgspec.to_builtins(value, str_keys=True)
+                values[name] = list(plain) if isinstance(plain, tuple) else plain
         return values
 
     def struct(self, row: RowMapping) -> OutT:

@@ -23,7 +23,7 @@ from control.services.deck_import import DeckDiff, ImportOptions, ImportReport, 
 from control.services.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from control.services.fields import Id, Label, Moment, moment_ms, ms_moment
 from control.services.pages import ListQuery, Page, read_page
-from control.services.problems import decode
+from control.services.problems import convert, decode
 from control.services.rate_cards import RATE_CARDS
 from control.store import tables
 from control.store.engine import Tx
@@ -333,15 +333,7 @@ def _shown(row: RowMapping, activations: list[RowMapping], now_ms: int) -> Revis
 
 
 def _options(asked: LoadQuery) -> ImportOptions:
-    columns = decode(asked.columns.encode(), dict[str, str | int]) if asked.columns else {}
-    return ImportOptions(
-        columns=columns,
-        first_s=asked.first_s,
-        next_s=asked.next_s,
-        decimal=asked.decimal,
-        date_format=asked.date_format,
-        time_zone=asked.time_zone,
-        encoding=asked.encoding,
-        delimiter=asked.delimiter,
-        sheet=asked.sheet,
-    )
+    """How the importer shall read the file; what it cannot do is refused in the query's words."""
+    values = {name: getattr(asked, name) for name in ImportOptions.__struct_fields__}
+    values["columns"] = decode(asked.columns.encode(), dict[str, str | int]) if asked.columns else {}
+    return convert(values, ImportOptions)

@@ -1,0 +1,170 @@
+"""The store: migrations, one writer beside many readers, what can never be edited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from control.services.context import current_version, next_version
+from control.store import tables
+from control.store.engine import Store, open_store
+
+
+async def migrated(folder: Path) -> Store:
+    store = open_store(f"sqlite:///{folder / 'tandem.db'}")
+    await store.migrate()
+    return store
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_has(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        async with store.begin() as tx:
+            differences = await tx.run_sync(
+                lambda connection: compare_metadata(MigrationContext.configure(connection), tables.METADATA)
+            )
+        assert differences == []
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_migrating_again_keeps_what_is_there(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        async with store.begin() as tx:
+            assert await next_version(tx) == 2
+        await store.close()
+        store = await migrated(tmp_path)
+        async with store.read() as tx:
+            assert await current_version(tx) == 2
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_transaction_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        with contextlib.suppress(RuntimeError):
+            async with store.begin() as tx:
+                await next_version(tx)
+                raise RuntimeError
+        async with store.read() as tx:
+            assert await current_version(tx) == 1
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_reader_sees_the_state_that_it_began_with_and_blocks_no_writer(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        async with store.read() as reading:
+            assert await current_version(reading) == 1
+            async with store.begin() as tx:
+                await next_version(tx)
+            assert await current_version(reading) == 1
+        async with store.read() as reading:
+            assert await current_version(reading) == 2
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_writers_take_turns(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+
+        async def count() -> None:
+            async with store.begin() as tx:
+                seen = await current_version(tx)
+                await asyncio.sleep(0)
+                await tx.execute(update(tables.snapshot_version).values(version=seen + 1))
+
+        await asyncio.gather(*(count() for _ in range(20)))
+        async with store.read() as tx:
+            assert await current_version(tx) == 21
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        with pytest.raises(DatabaseError, match="readonly"):
+            async with store.read() as tx:
+                await next_version(tx)
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_foreign_keys_count_and_the_disk_is_waited_for(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        row = {"customer_id": 99, "direction": "egress", "host": "192.0.2.1", "created_ms": 1, "updated_ms": 1}
+        async with store.begin() as tx:
+            with pytest.raises(IntegrityError):
+                await tx.execute(insert(tables.endpoints).values(**row))
+        async with store.begin() as tx:
+            assert (await tx.execute(text("PRAGMA journal_mode"))).scalar() == "wal"
+            assert (await tx.execute(text("PRAGMA synchronous"))).scalar() == 2
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_the_audit_trail_is_only_ever_added_to(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        row = {
+            "at_ms": 1,
+            "actor_kind": "key",
+            "actor_name": "a",
+            "action": "create",
+            "noun": "customer",
+            "noun_id": "1",
+        }
+        async with store.begin() as tx:
+            await tx.execute(insert(tables.audit).values(**row))
+        for statement in (update(tables.audit).values(actor_name="b"), delete(tables.audit)):
+            with pytest.raises(DatabaseError, match="append-only"):
+                async with store.begin() as tx:
+                    await tx.execute(statement)
+        async with store.read() as tx:
+            assert (await tx.execute(select(tables.audit.c.actor_name))).scalars().all() == ["a"]
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_fresh_store_has_the_management_client_and_version_one(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        async with store.read() as tx:
+            rows = (await tx.execute(select(tables.clients))).mappings().all()
+            assert [(row["is_management"], row["status"]) for row in rows] == [(True, "active")]
+            assert await current_version(tx) == 1
+        await store.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite://", "sqlite:///:memory:"])
+def test_a_store_that_cannot_work_is_refused_when_it_is_named(url: str) -> None:
+    with pytest.raises(ValueError, match=r"store\.url"):
+        open_store(url)
+
+
+def test_both_kinds_of_store_get_their_asynchronous_driver(tmp_path: Path) -> None:
+    assert open_store(f"sqlite:///{tmp_path}/a.db").is_sqlite
+    assert not open_store("postgresql://tandem@localhost/tandem").is_sqlite
