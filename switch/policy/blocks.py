@@ -45,20 +45,6 @@ class Blocks:
         return False
 
 
-def is_address_trusted(source_ip: str, transport: str, own_addresses: frozenset[str], allow_loopback: bool) -> bool:
-    """Whether an address may authenticate by itself at all.
-
-    A datagram's source can be forged: loopback and our own addresses are what an attacker would
-    choose, since nobody else can be told from them.
-    """
-    if allow_loopback or transport != "udp":
-        return True
-    if source_ip in own_addresses:
-        return False
-    address, is_v6 = address_number(source_ip)
-    return address != 1 if is_v6 else address >> 24 != 127
-
-
 def address_number(source_ip: str) -> tuple[int, bool]:
     """An address as a number, and whether it is IPv6; -1 for what is no address."""
     try:

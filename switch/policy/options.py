@@ -1,6 +1,9 @@
 """Vendor cards tied to a sell card: which of them can take a call, and what each would earn.
 
 Every card that is looked at leaves a `Candidate`: taken into the options, or skipped with why.
+Profit modes: `off` sells at any loss; `rate` compares the price of a minute; `worst_case` the
+charges over every billable length up to the call's limit; `expected` wants the route's own call
+lengths, which nobody counts yet, and refuses what `rate` would.
 """
 
 from __future__ import annotations
@@ -108,8 +111,6 @@ def _weigh_card(tables: Tables, offer: Offer, card: LoadedCard) -> None:
         at_s = 60
         if mode == "worst_case":
             margin_nanos, at_s = tables.margins.worst(offer.sell, quote, offer.max_s)
-        # `expected` wants the route's own call lengths, which nobody counts yet: it refuses what
-        # `rate` would.
         if margin_nanos < 0:
             offer.is_margin_short = True
             offer.skip(card.id, provider.id, "margin", rate_nanos, margin_nanos, f"at {at_s} s")

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rating.numbers import DialPattern, PatternError, compile_dial_pattern
-from switch.policy.blocks import Blocks, parse_block
+from rating.numbers import DialPattern
 from switch.policy.callers import Account, Caller, LoadedRoute, route_precedence
-from switch.policy.cards import LoadedCard, load_card
-from switch.policy.dial_strings import DialString, DialStrings, compile_dial_string
+from switch.policy.cards import LoadedCard
 from switch.policy.margins import Margins
+from switch.policy.prepared import Prepared, prepare
 from switch.policy.sources import Sources
 from switch.snapshot import (
     Client,
@@ -25,7 +24,6 @@ from switch.snapshot import (
     Gateway,
     IngressRoute,
     Provider,
-    RateCard,
     Record,
     SipUser,
     Snapshot,
@@ -79,7 +77,7 @@ class Tables:
         """Take a whole snapshot in place of everything held. Decks that stay are not opened again."""
         fresh = Tables(self._deck_folder)
         fresh.cards = self.cards
-        prepared = [fresh._prepare(record) for record in snapshot.records]
+        prepared = fresh._prepare(snapshot.records)
         fresh.cards = {}
         for each in prepared:
             fresh._store(each)
@@ -114,7 +112,7 @@ class Tables:
         """
         if delta.version != self.version + 1:
             raise StaleDelta(f"delta {delta.version} does not follow version {self.version}")
-        prepared = [self._prepare(record) for record in delta.put]
+        prepared = self._prepare(delta.put)
         # Everything old leaves the indexes before anything new enters them: two users may swap
         # their names within one delta.
         for key in delta.remove:
@@ -133,41 +131,17 @@ class Tables:
         found = [user for (known, _), user in self.users_by_name.items() if known == username]
         return found[0] if len(found) == 1 else None
 
-    # What can go wrong: nothing that calls see is touched here.
+    def _prepare(self, records: tuple[Record, ...]) -> list[Prepared]:
+        """All that can go wrong; of two records with one tag and id the later counts."""
+        last: dict[tuple[type, int], Record] = {}
+        for record in records:
+            last[type(record), record.id] = record
+        cards = self.cards
+        return [prepare(record, self._deck_folder, cards.get(record.id), self._patterns) for record in last.values()]
 
-    def _prepare(self, record: Record) -> _Prepared:
-        prepared = _Prepared(record)
-        try:
-            if isinstance(record, Endpoint):
-                prepared.pattern = self._compile_pattern(record.dial_pattern)
-                if record.direction == "egress":
-                    parse_block(record.host)
-            elif isinstance(record, SipUser):
-                prepared.pattern = self._compile_pattern(record.dial_pattern)
-                prepared.allowed = Blocks(record.ip_allow_list) if record.ip_allow_list else None
-            elif isinstance(record, IngressRoute):
-                prepared.dial = _compile_lines(record.dial_strings, prepared)
-            elif isinstance(record, RateCard):
-                prepared.card = load_card(record, self._deck_folder, self.cards.get(record.id))
-                prepared.problem = prepared.card.error
-        except (ValueError, KeyError) as error:
-            # Patterns, hosts, roundings, and (KeyError) time zones. The record is kept, to be shown.
-            prepared.problem = str(error.args[0]) if error.args else str(error)
-            prepared.is_usable = False
-        return prepared
+    # Nothing from here on can go wrong: dictionaries change hands.
 
-    def _compile_pattern(self, text: str) -> DialPattern | None:
-        if not text:
-            return None
-        pattern = self._patterns.get(text)
-        if pattern is None:
-            # A hundred thousand endpoints share a handful of patterns.
-            pattern = self._patterns[text] = compile_dial_pattern(text)
-        return pattern
-
-    # What cannot: dictionaries change hands.
-
-    def _store(self, prepared: _Prepared) -> None:
+    def _store(self, prepared: Prepared) -> None:
         record = prepared.record
         if isinstance(record, Customer):
             self.customers[record.id] = record
@@ -224,7 +198,7 @@ class Tables:
             self._cards_by_provider.setdefault(provider_id, set()).add(card.id)
             card.provider = self.providers.get(provider_id)
 
-    def _store_user(self, record: SipUser, prepared: _Prepared) -> None:
+    def _store_user(self, record: SipUser, prepared: Prepared) -> None:
         self.users[record.id] = record
         self._note("sip_user", record.id, prepared.problem)
         if prepared.is_usable:
@@ -323,34 +297,6 @@ class Tables:
             self.problems[kind, record_id] = problem
         else:
             self.problems.pop((kind, record_id), None)
-
-
-class _Prepared:
-    """A record with what was compiled for it."""
-
-    def __init__(self, record: Record) -> None:
-        self.record: Record = record
-        self.is_usable: bool = True
-        self.problem: str = ""
-        self.pattern: DialPattern | None = None
-        self.allowed: Blocks | None = None
-        self.dial: DialStrings | None = None
-        self.card: LoadedCard | None = None
-
-
-def _compile_lines(lines: tuple[str, ...], prepared: _Prepared) -> DialStrings | None:
-    """A route's dial strings without those that do not compile; None when none is left of some."""
-    compiled: list[DialString] = []
-    refused: list[str] = []
-    wanted = [line for line in lines if line.strip()]
-    for line in wanted:
-        try:
-            compiled.append(compile_dial_string(line))
-        except PatternError as error:
-            refused.append(str(error))
-    prepared.problem = "; ".join(refused)
-    # Without any line a route takes everything: losing the last one must not open it.
-    return None if wanted and not compiled else DialStrings(compiled)
 
 
 def _drop_from(index: dict[int, set[int]], key: int, value: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switch.policy.blocks import Blocks, is_address_trusted
+from switch.policy.blocks import Blocks
 from switch.policy.callers import Account, Caller
 from switch.policy.sources import Sources
 from switch.snapshot import Customer, Endpoint
@@ -144,23 +144,3 @@ def test_blocks_hold_their_addresses_only() -> None:
     assert "2001:db8:ffff::1" in blocks
     assert "2001:db9::1" not in blocks
     assert "::ffff:203.0.113.5" in blocks
-
-
-@pytest.mark.parametrize(
-    ("source_ip", "transport", "is_trusted"),
-    [
-        ("127.0.0.1", "udp", False),
-        ("127.9.9.9", "udp", False),
-        ("::1", "udp", False),
-        ("::ffff:127.0.0.1", "udp", False),
-        ("192.0.2.1", "udp", False),
-        ("127.0.0.1", "tcp", True),
-        ("192.0.2.2", "udp", True),
-        ("2001:db8::1", "udp", True),
-    ],
-)
-def test_loopback_and_our_own_addresses_are_not_trusted_over_udp(
-    source_ip: str, transport: str, is_trusted: bool
-) -> None:
-    assert is_address_trusted(source_ip, transport, frozenset({"192.0.2.1"}), False) is is_trusted
-    assert is_address_trusted(source_ip, transport, frozenset({"192.0.2.1"}), True)

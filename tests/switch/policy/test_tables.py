@@ -158,6 +158,17 @@ def test_two_users_may_swap_their_names_in_one_delta() -> None:
     assert tables.users_by_name["b", "r"].id == 1
 
 
+def test_of_two_records_with_one_id_the_later_counts() -> None:
+    tables = Tables(None)
+    twice = [
+        Endpoint(id=1, customer_id=1, direction="egress", host=host) for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3")
+    ]
+    tables.load(Snapshot(version=1, records=(Customer(id=1, name="c", status="active"), *twice)))
+    assert [bool(identify(tables, f"192.0.2.{n}", "udp", "1")) for n in (1, 2, 3)] == [False, False, True]
+    put(tables, *reversed(twice))
+    assert [bool(identify(tables, f"192.0.2.{n}", "udp", "1")) for n in (1, 2, 3)] == [True, False, False]
+
+
 def test_a_second_user_of_one_name_is_left_out_with_a_reason() -> None:
     tables = Tables(None)
     users = [SipUser(id=n, customer_id=1, username="a", realm="r") for n in (1, 2)]
