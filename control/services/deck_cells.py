@@ -161,7 +161,7 @@ def moment_reader(date_format: str, time_zone: str) -> Callable[[str], int]:
     """A reader of moments in ms since the epoch; a date is its first moment, empty is 0 (open).
 
     Args:
-        date_format: for `strptime`; empty: ISO 8601.
+        date_format: for `strptime`; empty: ISO 8601. A spreadsheet's own dates need none.
         time_zone: of moments that name none.
     Raises:
         ValueError: no such time zone.
@@ -176,7 +176,8 @@ def moment_reader(date_format: str, time_zone: str) -> Callable[[str], int]:
         if not cell:
             return 0
         try:
-            moment = datetime.strptime(cell, date_format) if date_format else datetime.fromisoformat(cell)
+            is_iso = not date_format or _is_spreadsheet_date(cell)
+            moment = datetime.fromisoformat(cell) if is_iso else datetime.strptime(cell, date_format)
         except ValueError as error:
             wanted = date_format or "YYYY-MM-DD, with or without a time"
             raise CellError(f"not a date of the form {wanted}: {_shown(cell)}") from error
@@ -188,6 +189,11 @@ def moment_reader(date_format: str, time_zone: str) -> Callable[[str], int]:
         return at_ms
 
     return read
+
+
+def _is_spreadsheet_date(cell: str) -> bool:
+    """Whether this is how `deck_sheets.cell_text` writes a cell that was a date, and no text."""
+    return len(cell) == 19 and cell[4] == cell[7] == "-" and cell[10] == "T"
 
 
 def tiers_reader(read_amount: Callable[[str], int]) -> Callable[[str], tuple[tuple[int, int], ...]]:

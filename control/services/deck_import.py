@@ -54,6 +54,8 @@ __all__ = [
 
 ERRORS_MAX: Final = 1_000
 """Bad rows that a report lists; all are counted."""
+ROWS_MAX: Final = 5_000_000
+"""Of one price list, some 240 bytes of memory each: a file beyond it is no price list."""
 
 
 class ImportOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,7 +175,13 @@ class _Reading:
             self._errors.append(RowError(line, column, reason))
 
     def add(self, line: int, row: RateRow) -> None:
-        """Takes a row, or its fault."""
+        """Takes a row, or its fault.
+
+        Raises:
+            SheetError: the file has more rows than any price list.
+        """
+        if len(self._lines) >= ROWS_MAX:
+            raise SheetError(line, f"more than {ROWS_MAX} rows")
         try:
             self._builder.add(row)
         except DeckError as error:

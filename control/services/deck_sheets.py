@@ -152,9 +152,11 @@ def cell_text(cell: object) -> str:
     if isinstance(cell, float):
         text = f"{Decimal(f'{cell:.15g}'):f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
-    if isinstance(cell, datetime | date):
-        return cell.isoformat()
-    return str(cell)
+    if isinstance(cell, datetime):
+        return cell.isoformat(timespec="seconds")
+    if isinstance(cell, date):
+        return f"{cell.isoformat()}T00:00:00"
+    return "" if cell is None else str(cell)
 
 
 def _as_text(binary: BinaryIO, encoding: str) -> io.TextIOWrapper:

@@ -1,6 +1,7 @@
 """Price lists as partners send them: taken whole, or refused whole with every bad row's line."""
 
 import zipfile
+from datetime import date, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from control.services.deck_cells import moment_reader
 from control.services.deck_import import ImportOptions, ImportReport, RowError, import_deck
+from control.services.deck_sheets import cell_text
 from rating.decks import Deck
 from rating.money import format_amount
 from rating.rows import RateRow
@@ -323,6 +326,23 @@ def write_spreadsheet(path: Path, rows: list[list[str | float]]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in parts.items():
             archive.writestr(name, '<?xml version="1.0" encoding="UTF-8"?>' + text)
+
+
+def test_a_spreadsheets_own_cells_read_as_what_they_show() -> None:
+    cells: list[object] = ["x", None, True, False, 44, 44.0, 0.1 + 0.2, 1e-05, 4.4770012345e11, -2.50]
+    shown = ["x", "", "true", "false", "44", "44", "0.3", "0.00001", "447700123450", "-2.5"]
+    assert [cell_text(cell) for cell in cells] == shown
+    read = moment_reader("%d/%m/%Y", "UTC")
+    days = [read(cell_text(date(2026, 1, 31))), read(cell_text(datetime(2026, 1, 31))), read("31/01/2026")]
+    assert days == [1_769_817_600_000] * 3
+
+
+def test_a_file_without_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control.services.deck_import.ROWS_MAX", 2)
+    report, _ = load(tmp_path, "code,rate\n44,1\n45,1\n46,1\n4x,1\n")
+    assert report.errors == [RowError(4, "", "more than 2 rows")]
 
 
 def test_a_spreadsheet_is_read_like_a_text_file(tmp_path: Path) -> None:
