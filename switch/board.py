@@ -53,6 +53,8 @@ class Board:
         self._targets: dict[int, list[Target]] = {}
         """What the resolver found for gateways by name."""
         self._literals: dict[int, tuple[Gateway, Flow | None]] = {}
+        self.vendor_ips: set[str] = set()
+        """Addresses of all gateways, as far as they are known."""
         self._resting: dict[tuple[str, str, int], float] = {}
 
     def now_ms(self, now: float) -> int:
@@ -72,8 +74,16 @@ class Board:
 
     # Where a gateway is.
 
+    def list_vendor_ips(self) -> None:
+        """Once per change of a gateway: whose answers need not be short."""
+        found = {gateway.host.strip("[]") for gateway in self.tables.gateways.values()}
+        for targets in self._targets.values():
+            found.update([target.ip for target in targets])
+        self.vendor_ips = found
+
     def set_targets(self, gateway_id: int, targets: list[Target]) -> None:
         self._targets[gateway_id] = targets
+        self.vendor_ips.update([target.ip for target in targets])
 
     def forget_gateway(self, gateway_id: int) -> None:
         self._targets.pop(gateway_id, None)

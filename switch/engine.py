@@ -30,7 +30,7 @@ from switch.policy.tables import Tables
 from switch.probing import Probers
 from switch.records import CallEnded, DeltaApplied
 from switch.routed import RoutedCall, reason_line
-from switch.snapshot import Delta, Snapshot
+from switch.snapshot import Delta, Gateway, Snapshot
 from switch.transaction.client import ClientTransaction
 from switch.transaction.layer import Layer, TimerValues, server_key
 from switch.transaction.machine import ACCEPTED
@@ -187,6 +187,7 @@ class Engine:
     def load(self, snapshot: Snapshot) -> None:
         """Take a whole snapshot in place of the one held."""
         self.tables.load(snapshot)
+        self.board.list_vendor_ips()
         self._configured()
 
     def apply(self, delta: Delta) -> None:
@@ -199,6 +200,8 @@ class Engine:
         for key in delta.remove:
             if key.kind == "gateway":
                 self.board.forget_gateway(key.id)
+        if any(isinstance(each, Gateway) for each in delta.put) or any(key.kind == "gateway" for key in delta.remove):
+            self.board.list_vendor_ips()
         self._configured()
 
     def _configured(self) -> None:
@@ -538,13 +541,17 @@ class Engine:
     def _reply(self, request: Request, flow: Flow, status: int, phrase: bytes, extra: Sequence[bytes] = ()) -> bool:
         """Answer once and remember nothing: a copy of the request gets a copy of the answer.
 
-        Over UDP nobody knows yet who asked, so the answer is never longer than the question: a
-        forged source address gains nothing by us. False: it was too long, and not sent.
+        Over UDP a stranger's answer is never longer than the question: a forged source address
+        gains nothing by us. False: it was too long, and not sent.
         """
         tag = b"%08x" % crc32(request.from_tag, crc32(request.call_id, self._tag_seed))
         via_value = request.via.with_source(flow.address[0], flow.address[1])
         data = response_to(request, status, phrase, to_tag=tag, extra=extra, via_value=via_value)
-        if not self.hops.locals[flow.listener].is_reliable and len(data) > len(request.data):
+        if (
+            len(data) > len(request.data)
+            and not self.hops.locals[flow.listener].is_reliable
+            and not self._is_known(flow.address[0])
+        ):
             # A 481 with its phrase is longer than many a BYE: say the same in fewer words.
             data = terse(data)
             if extra and status != 407 and len(data) > len(request.data):
@@ -553,6 +560,9 @@ class Engine:
                 return False
         self.layer.send(self._reply_flow(request, flow), data)
         return True
+
+    def _is_known(self, ip: str) -> bool:
+        return ip in self.board.vendor_ips or self.tables.sources.knows(ip)
 
     def _reply_flow(self, request: Request, flow: Flow) -> Flow:
         """Where responses go: RFC 3261 §18.2.2 without its `maddr`, RFC 3581 §4."""

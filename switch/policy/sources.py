@@ -68,6 +68,16 @@ class Sources:
             return None
         return self._find_block(source_ip, transport, dialled)
 
+    def knows(self, source_ip: str) -> bool:
+        """Whether any endpoint, of whatever transport and prefix, sends from that address."""
+        if source_ip in self._exact:
+            return True
+        if not self._v4 and not self._v6:
+            return False
+        address, is_v6 = address_number(source_ip)
+        networks = self._v6 if is_v6 else self._v4
+        return address >= 0 and any((address >> network.shift) in network.blocks for network in networks)
+
     def _find_block(self, source_ip: str, transport: str, dialled: str) -> Caller | None:
         address, is_v6 = address_number(source_ip)
         if address < 0:

@@ -108,6 +108,7 @@ class Caller(Peer):
         super().__init__(world, address)
         self.serial = 0
         self.invite_data = b""
+        self.call_id = ""
         self.acks_failures = True
 
     def on_message(self, message: Message) -> None:
