@@ -3,6 +3,9 @@
 A wake-up reads what the kernel holds, up to a cap, feeds the engine, and flushes once. There is no
 coroutine, protocol object or queue between; `now` is read once a wake-up.
 
+Under load the socket is not watched but looked at every millisecond. Most of what a datagram costs is
+the wake-up for it: 22 µs each at 8,000 a second, 13 µs when a millisecond's worth shares one.
+
 Source: RFC 3261 §18.1, §18.2; §18.4 for ICMP errors.
 """
 
@@ -27,6 +30,12 @@ from switch.pump import Pump
 
 DATAGRAMS_PER_WAKE: Final = 64
 """Read in one go before timers and other sockets have their turn."""
+GATHER_S: Final = 0.001
+"""Between two looks under load; what a message may wait for that is far below any SIP timer."""
+GATHER_ABOVE: Final = 3_000.0
+"""Datagrams a second from which gathering is cheaper; below, a wake-up for each costs less."""
+GATHER_BELOW: Final = 2_000.0
+RATE_WINDOW_S: Final = 0.05
 RECEIVE_BUFFER_BYTES: Final = 8_388_608
 """Asked of the kernel: a second of traffic at the rates this switch is made for."""
 SEND_QUEUE_MAX: Final = 1_024
@@ -65,6 +74,10 @@ class UdpListener:
         self._bytes_max = bytes_max
         self._is_ipv6 = ":" in listener.host
         self._queue: deque[Send] = deque()
+        self._look: asyncio.TimerHandle | None = None
+        """The next look at the socket while gathering; None: the loop watches it."""
+        self._window_at = 0.0
+        self._window_count = 0
         self._known: set[str] = set()
         self._echoes: dict[tuple[Address, bytes], int] = {}
         self._echoes_before: dict[tuple[Address, bytes], int] = {}
@@ -88,33 +101,69 @@ class UdpListener:
         loop.add_reader(self._ready.fileno(), self._on_readable)
 
     def close(self) -> None:
-        if hasattr(self, "_loop"):
+        if self._ready.closed:
+            return
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        elif hasattr(self, "_loop"):
             self._loop.remove_reader(self._ready.fileno())
         self._ready.close()
         self._socket.close()
 
+    @property
+    def is_gathering(self) -> bool:
+        return self._look is not None
+
     def _on_readable(self) -> None:
         now = time.monotonic()
+        self._read(now)
+        if now - self._window_at >= RATE_WINDOW_S and self._rate(now) > GATHER_ABOVE:
+            self._loop.remove_reader(self._ready.fileno())
+            self._look = self._loop.call_later(GATHER_S, self._on_look)
+
+    def _on_look(self) -> None:
+        now = time.monotonic()
+        is_more = self._read(now)
+        if now - self._window_at >= RATE_WINDOW_S and self._rate(now) < GATHER_BELOW:
+            self._look = None
+            self._loop.add_reader(self._ready.fileno(), self._on_readable)
+        else:
+            self._look = self._loop.call_later(0.0 if is_more else GATHER_S, self._on_look)
+
+    def _rate(self, now: float) -> float:
+        """Datagrams a second since the last time this was asked."""
+        rate = self._window_count / (now - self._window_at)
+        self._window_at = now
+        self._window_count = 0
+        return rate
+
+    def _read(self, now: float) -> bool:
+        """Read what is there, give it to the engine, flush; True: the cap was reached first."""
         receive, recvfrom, bytes_max, index = self._receive, self._recvfrom, self._bytes_max, self.index
         source: tuple[Any, ...] = ()
+        count = 0
         try:
             if self._is_ipv6:
-                for _ in range(DATAGRAMS_PER_WAKE):
+                for count in range(DATAGRAMS_PER_WAKE):  # noqa: B007 -- how many came, once it ends
                     data, source = recvfrom(bytes_max)
                     receive(data, index, source[:2], now)
             else:
-                for _ in range(DATAGRAMS_PER_WAKE):
+                for count in range(DATAGRAMS_PER_WAKE):  # noqa: B007
                     data, source = recvfrom(bytes_max)
                     receive(data, index, source, now)
+            count += 1
         except BlockingIOError:
-            if not source or self._queue:
+            if self._queue or not (count or self._look):
                 self._on_other_readiness()
         except OSError:
             self._take_errors()
         except Exception:
             # One message has hit a fault of ours. The rest of the batch is still in the kernel.
             log.exception("fault while handling a datagram", source=source)
+        self._window_count += count
         self._pump.flush(now)
+        return count == DATAGRAMS_PER_WAKE
 
     def send(self, send: Send) -> None:
         """Hand a datagram to the kernel, or to a short queue while it takes none."""

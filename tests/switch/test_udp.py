@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from config.settings import Listener
+from switch import udp as udp_module
 from switch.outputs import Flow, Send
 from switch.pump import Pump
 from switch.udp import DATAGRAMS_PER_WAKE, SEND_QUEUE_MAX, UdpListener
@@ -159,6 +160,50 @@ def test_a_kernel_that_takes_nothing_is_waited_for_with_a_bounded_queue() -> Non
         bench.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
         bench.shell._sendto = real  # type: ignore[method-assign]
         assert [await bench.hears() for _ in range(200)] == [b"%d" % n for n in range(200)]
+
+    play("127.0.0.1", scene)
+
+
+def test_under_load_the_socket_is_looked_at_instead_of_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp_module, "RATE_WINDOW_S", 0.01)
+    monkeypatch.setattr(udp_module, "GATHER_ABOVE", 200.0)
+    monkeypatch.setattr(udp_module, "GATHER_BELOW", 100.0)
+
+    async def scene(bench: Bench) -> None:
+        sent = 0
+        while not bench.shell.is_gathering:
+            bench.peer.sendto(b"%d" % sent, bench.shell.address)
+            sent += 1
+            assert await bench.hears() == b"%d" % (sent - 1)
+        for number in range(300):
+            bench.peer.sendto(b"%d" % number, bench.shell.address)
+        await until(lambda: len(bench.engine.heard) == sent + 300)
+        nobody = free_port("127.0.0.1")
+        bench.send(Send(Flow(0, nobody), b"INVITE", 5))
+        await until(lambda: bench.engine.failed)
+        await until(lambda: not bench.shell.is_gathering)
+        while True:  # answers of the burst, then the one to a socket that is watched again
+            try:
+                bench.peer.recv(100)
+            except BlockingIOError:
+                break
+        bench.peer.sendto(b"calm", bench.shell.address)
+        assert await bench.hears() == b"calm"
+
+    play("127.0.0.1", scene)
+
+
+def test_a_listener_that_gathers_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp_module, "RATE_WINDOW_S", 0.001)
+    monkeypatch.setattr(udp_module, "GATHER_ABOVE", 1.0)
+    monkeypatch.setattr(udp_module, "GATHER_BELOW", 0.0)
+
+    async def scene(bench: Bench) -> None:
+        while not bench.shell.is_gathering:
+            bench.peer.sendto(b"x", bench.shell.address)
+            await bench.hears()
+        bench.shell.close()
+        await asyncio.sleep(0.01)
 
     play("127.0.0.1", scene)
 
