@@ -106,16 +106,23 @@ class Message:
     def all(self, hid: int) -> list[bytes]:
         """Every value of a header, in order, comma lists split (RFC 3261 §7.3.1).
 
-        For headers whose grammar is a comma list; Authorization and its kin are not.
+        For headers whose grammar is a comma list; for Authorization and its kin, `each`.
 
         Raises:
             ParseError: a quoted string or `<` has no end.
         """
         values: list[bytes] = []
+        for value in self.each(hid):
+            values.extend(split_commas(value))
+        return values
+
+    def each(self, hid: int) -> list[bytes]:
+        """The value of every line of a header, unfolded and whole: for headers that are no comma lists."""
+        found: list[bytes] = []
         for index, other in enumerate(self.ids):
             if other == hid:
-                values.extend(split_commas(unfold(self.lines[index].partition(b":")[2])))
-        return values
+                found.append(unfold(self.lines[index].partition(b":")[2]))
+        return found
 
     def from_value(self) -> bytes:
         return self.first(FROM) or b""

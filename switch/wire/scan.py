@@ -24,11 +24,11 @@ def refusing(allowed: bytes) -> bytes:
 TOKEN_BYTES: Final = LETTERS_DIGITS + b"-.!%*_+`'~"
 
 # A parameter's value may be a token, a host (brackets, colons) or a quoted string; peers also
-# send slashes, at signs and what else stands unreserved in a URI.
-PARAM_VALUE_BYTES: Final = TOKEN_BYTES + b"[]:/@&$#?^{}|"
+# send slashes, at signs, base64 and what else stands unreserved in a URI.
+PARAM_VALUE_BYTES: Final = TOKEN_BYTES + b"[]:/@&$#?^{}|="
 
 TOKEN: Final = refusing(TOKEN_BYTES)
-_PARAM_VALUE: Final = refusing(PARAM_VALUE_BYTES)
+PARAM_VALUE: Final = refusing(PARAM_VALUE_BYTES)
 
 
 def is_token(text: bytes) -> bool:
@@ -168,5 +168,5 @@ def check_param_value(value: bytes) -> None:
     if value[:1] == b'"':
         if end_of_quoted(value, 0) != len(value):
             raise ParseError("bad parameter value")
-    elif 0 in value.translate(_PARAM_VALUE):
+    elif 0 in value.translate(PARAM_VALUE):
         raise ParseError("bad parameter value")

@@ -6,7 +6,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from switch.wire.errors import ParseError
-from switch.wire.scan import TOKEN, check_param_value, is_token, split_outside
+from switch.wire.scan import PARAM_VALUE, check_param_value, is_token, split_outside
 from switch.wire.uri import HOST, split_host_port
 
 # What nearly all peers write before the blank; other spellings go the long way.
@@ -119,7 +119,7 @@ def _parse_plain(via: Via, value: bytes) -> bool:
             if branch:
                 return False
             branch = piece[7:]
-            if not branch or 0 in branch.translate(TOKEN):
+            if not branch or 0 in branch.translate(PARAM_VALUE):
                 return False
         elif piece == b"rport" and not has_rport:
             has_rport = True
@@ -167,7 +167,8 @@ def _read_param(via: Via, piece: bytes, seen: set[bytes]) -> None:
     if equals:
         check_param_value(value)
     if name == b"branch":
-        if not is_token(value):
+        # A token by the grammar; base64 is seen in the wild, and a branch is only ever compared.
+        if not value or value[0] == 34:
             raise ParseError("bad branch in Via")
         via.branch = value
     elif name == b"rport":
