@@ -22,11 +22,14 @@ from control.sinks import Sink, make_sink
 from control.store.engine import Store
 from switch.journal_read import JournalCorrupt, JournalReader
 from switch.records import CallEnded, JournalRecord
+from switch.segments import list_segments
 
 BATCH_RECORDS_MAX: Final = 1_000
 """Reading so many takes some 10 ms, for which the API waits."""
 BATCH_S: Final = 0.2
 """Calls gather this long before they are written: the cost of a transaction is shared among them."""
+READ_ANYWAY: Final = 10
+"""So many looks that show no change are followed by a read: times of files are coarse."""
 FAULT_DELAY_S: Final = 5.0
 """How soon damage or a store that fails is looked at again."""
 FAULTS: Final = (JournalCorrupt, SQLAlchemyError, sqlite3.Error, OSError)
@@ -55,6 +58,11 @@ class Ingest:
         self._link = link
         self._folder = folder
         self._reader: JournalReader | None = None
+        self._newest: Path | None = None
+        self._folder_mtime_ns = 0
+        self._seen: tuple[int, int] | None = None
+        """What the folder looked like when there was nothing to read."""
+        self._idle_looks = 0
         self.state = IngestState()
 
     async def run(self) -> None:
@@ -93,8 +101,13 @@ class Ingest:
             async with self._store.read() as tx:
                 self.state.sequence = await cdrs.read_position(tx)
             self._reader = JournalReader(self._folder, self.state.sequence)
+        look = self._look()
+        self._idle_looks = self._idle_looks + 1 if look == self._seen else 0
+        if self._idle_looks % READ_ANYWAY:
+            return 0
         records = self._reader.read(BATCH_RECORDS_MAX)
         if not records:
+            self._seen = look
             return 0
         try:
             await self._store_batch(records)
@@ -104,6 +117,18 @@ class Ingest:
             self._reader = None
             raise
         return len(records)
+
+    def _look(self) -> tuple[int, int]:
+        """Changes whenever there may be something to read; two looks at files, where reading takes many."""
+        try:
+            mtime_ns = self._folder.stat().st_mtime_ns
+            if mtime_ns != self._folder_mtime_ns:
+                segments = list_segments(self._folder)
+                self._newest = segments[-1].path if segments else None
+                self._folder_mtime_ns = mtime_ns
+            return mtime_ns, self._newest.stat().st_size if self._newest is not None else 0
+        except FileNotFoundError:
+            return 0, 0  # not made yet, or dropped between two looks
 
     async def _store_batch(self, records: list[tuple[int, JournalRecord]]) -> None:
         ended = [(sequence, record) for sequence, record in records if isinstance(record, CallEnded)]
@@ -116,7 +141,11 @@ class Ingest:
         self._link.journal_ingested(sequence)
 
     def _note_fault(self, error: Exception) -> None:
-        text = str(error)
+        text = (
+            f"{error.path.name}: offset {error.offset}: {error.reason}"
+            if isinstance(error, JournalCorrupt)
+            else str(error)
+        )
         if text != self.state.fault:
             log.error("journal is not read on", reason=text, sequence=self.state.sequence)
         self.state.fault = text

@@ -8,10 +8,10 @@ towards; a clock that is set, or a time that somebody saves meanwhile, is notice
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from control.publish import SwitchPublisher
@@ -24,9 +24,21 @@ from control.store import tables
 
 LOOK_S: Final = 10.0
 """Longest sleep: how late something that was scheduled a moment ago, for soon, can be."""
-LOOK_MIN_S: Final = 0.05
+LOOK_MIN_S: Final = 0.2
 
 log = structlog.get_logger("control.schedule")
+
+
+class Times(NamedTuple):
+    """When the next of each is due, None for never; and the version that is stored."""
+
+    clients_ms: int | None
+    penalties_ms: int | None
+    activation_ms: int | None
+    version: int
+
+    def next_ms(self) -> int | None:
+        return min((each for each in self[:3] if each is not None), default=None)
 
 
 class Schedule:
@@ -35,76 +47,76 @@ class Schedule:
     def __init__(self, context: Context, publisher: SwitchPublisher) -> None:
         self._context = context
         self._publisher = publisher
-        self._cards_at_ms: int | None = None
-        """Up to when activations of revisions have been published; None before the first look."""
+        # The snapshot of the start has all revisions that have begun until now.
+        self._cards_at_ms = context.now_ms()
+        """Up to when activations of revisions have been published."""
 
     async def run(self) -> None:
         """Act until cancelled; what fails is tried again at the next look."""
         while True:
             try:
-                await self.run_due()
-                delay = await self._delay_s()
-                await self._publisher.catch_up()
+                delay_s = await self.run_due()
             except (SQLAlchemyError, ServiceError, OSError) as error:
                 log.error("scheduled work failed", reason=str(error))
-                delay = LOOK_S
-            await asyncio.sleep(delay)
+                delay_s = LOOK_S
+            await asyncio.sleep(delay_s)
 
-    async def run_due(self) -> None:
-        """Do what is due by the context's clock."""
-        if await self._has_due(_CLIENT_TIMES):
+    async def run_due(self) -> float:
+        """Do what is due by the context's clock; returns the seconds until the next look."""
+        now_ms = self._context.now_ms()
+        times = await self._read_times()
+        if _is_due(times.clients_ms, now_ms):
             count = await clients.run_due(self._context)
             log.info("clients changed by their dates", count=count)
-        if await self._has_due(_PENALTY_TIMES):
+        if _is_due(times.penalties_ms, now_ms):
             count = await customers.end_penalties(self._context)
             log.info("penalties ended", count=count)
-        await self._publish_activations()
+        if _is_due(times.activation_ms, now_ms):
+            await self._publish_activations(now_ms)
+        next_ms = times.next_ms()
+        if _is_due(next_ms, now_ms):
+            next_ms = (await self._read_times()).next_ms()
+        elif self._publisher.version_in_force not in (None, times.version):
+            await self._publisher.catch_up()
+        return LOOK_S if next_ms is None else min(LOOK_S, max(LOOK_MIN_S, (next_ms - now_ms) / 1000))
 
-    async def _publish_activations(self) -> None:
+    async def _publish_activations(self, now_ms: int) -> None:
         """Send cards whose revision has changed by itself, so that the switch lets go of the old deck."""
-        now_ms = self._context.now_ms()
-        since_ms, self._cards_at_ms = self._cards_at_ms, now_ms
-        if since_ms is None:
-            return  # the snapshot of the start has them
-        table = tables.activations
-        cards = tables.rate_cards
+        table, cards = tables.activations, tables.rate_cards
         begun = (
             select(table.c.card_id)
             .join(cards, cards.c.id == table.c.card_id)
-            .where(
-                cards.c.archived_ms.is_(None),
-                table.c.cancelled_ms.is_(None),
-                # What was made for a time already past was published when it was made.
-                table.c.created_ms < table.c.active_from_ms,
-                table.c.active_from_ms > since_ms,
-                table.c.active_from_ms <= now_ms,
-            )
+            .where(cards.c.archived_ms.is_(None), *_ahead(self._cards_at_ms), table.c.active_from_ms <= now_ms)
         )
-        async with self._context.store.read() as tx:
-            card_ids = sorted(set((await tx.execute(begun)).scalars()))
-        if not card_ids:
-            return
         async with self._context.change() as change:
+            card_ids = sorted(set((await change.tx.execute(begun)).scalars()))
             for card_id in card_ids:
                 row = await RATE_CARDS.row(change.tx, card_id)
                 revisions = await card_revisions(change.tx, now_ms, card_id)
                 change.put.append(rate_card_record(row, revisions.get(card_id, ())))
+        self._cards_at_ms = now_ms
         log.info("revisions took over", cards=card_ids)
 
-    async def _has_due(self, times: list[ColumnElement[Any]]) -> bool:
-        next_ms = await self._next_ms(times)
-        return next_ms is not None and next_ms <= self._context.now_ms()
-
-    async def _delay_s(self) -> float:
-        next_ms = await self._next_ms([*_CLIENT_TIMES, *_PENALTY_TIMES, _next_activation(self._context.now_ms())])
-        if next_ms is None:
-            return LOOK_S
-        return min(LOOK_S, max(LOOK_MIN_S, (next_ms - self._context.now_ms()) / 1000))
-
-    async def _next_ms(self, times: list[ColumnElement[Any]]) -> int | None:
+    async def _read_times(self) -> Times:
+        activation = _earliest(tables.activations.c.active_from_ms, *_ahead(self._cards_at_ms))
         async with self._context.store.read() as tx:
-            row = (await tx.execute(select(*times))).one()
-        return min((time_ms for time_ms in row if time_ms is not None), default=None)
+            row = (await tx.execute(select(_CLIENTS_DUE, _PENALTIES_DUE, activation, _VERSION))).one()
+        return Times(*row)
+
+
+def _is_due(at_ms: int | None, now_ms: int) -> bool:
+    return at_ms is not None and at_ms <= now_ms
+
+
+def _ahead(since_ms: int) -> list[ColumnElement[bool]]:
+    """Activations that begin by themselves after `since_ms`."""
+    table = tables.activations
+    # What was made for the time of its making was published by whoever made it.
+    return [
+        table.c.cancelled_ms.is_(None),
+        table.c.created_ms < table.c.active_from_ms,
+        table.c.active_from_ms > since_ms,
+    ]
 
 
 def _earliest(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
@@ -112,23 +124,19 @@ def _earliest(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> C
     return query.scalar_subquery()
 
 
-def _next_activation(now_ms: int) -> ColumnElement[Any]:
-    table = tables.activations
-    return _earliest(table.c.active_from_ms, table.c.cancelled_ms.is_(None), table.c.active_from_ms > now_ms)
+def _clients_due() -> ColumnElement[Any]:
+    """When the first client changes its status by its dates."""
+    c = tables.clients.c
+    ends = (c.ends_at_ms, c.status.in_(("scheduled", "active", "suspended")))
+    parts = [(c.starts_at_ms, c.status == "scheduled"), ends, (c.suspend_at_ms, c.status == "active")]
+    each = [select(time.label("at_ms")).where(c.archived_ms.is_(None), condition) for time, condition in parts]
+    return select(func.min(union_all(*each).subquery().c.at_ms)).scalar_subquery()
 
 
-_CLIENT: Final = tables.clients.c
-_CLIENT_TIMES: Final = [
-    _earliest(_CLIENT.starts_at_ms, _CLIENT.archived_ms.is_(None), _CLIENT.status == "scheduled"),
-    _earliest(
-        _CLIENT.ends_at_ms, _CLIENT.archived_ms.is_(None), _CLIENT.status.in_(("scheduled", "active", "suspended"))
-    ),
-    _earliest(_CLIENT.suspend_at_ms, _CLIENT.archived_ms.is_(None), _CLIENT.status == "active"),
-]
-_PENALTY_TIMES: Final = [
-    _earliest(
-        tables.customers.c.penalty_until_ms,
-        tables.customers.c.archived_ms.is_(None),
-        tables.customers.c.status == "penalty",
-    )
-]
+_CLIENTS_DUE: Final = _clients_due()
+_PENALTIES_DUE: Final = _earliest(
+    tables.customers.c.penalty_until_ms,
+    tables.customers.c.archived_ms.is_(None),
+    tables.customers.c.status == "penalty",
+)
+_VERSION: Final = select(tables.snapshot_version.c.version).scalar_subquery()

@@ -137,9 +137,11 @@ def test_a_card_is_published_when_its_next_revision_takes_over(tmp_path: Path) -
 
 def test_it_sleeps_until_the_next_due_time_and_never_long(tmp_path: Path) -> None:
     async def act(scene: Scene) -> None:
-        assert await scene.schedule._delay_s() == LOOK_S
+        assert await scene.schedule.run_due() == LOOK_S
         new = ClientNew(name="Mill Court", status="active", suspend_at=ms_moment(START_MS + 2_500))
         await CLIENTS.create(scene.context, new)
-        assert await scene.schedule._delay_s() == 2.5
+        assert await scene.schedule.run_due() == 2.5
+        scene.clock.now_ms += 2_500
+        assert await scene.schedule.run_due() == LOOK_S
 
     play(tmp_path, act)
