@@ -31,8 +31,8 @@ def test_an_ipv6_received_is_read_with_and_without_brackets(received: bytes) -> 
     [
         b"", b"SIP/2.0/UDP", b"SIP/2.0/UDP ", b"SIP/2.0 h", b"SIP/7.0/UDP h", b"HTTP/2.0/UDP h", b"SIP/2.0/U(P h",
         b"SIP/2.0/UDP h:", b"SIP/2.0/UDP h:x", b"SIP/2.0/UDP h:65536", b"SIP/2.0/UDP h:99999", b"SIP/2.0/UDP [::1",
-        b"SIP/2.0/UDP h h", b"SIP/2.0/UDP h (comment", b'SIP/2.0/UDP h;x="', b"SIP/2.0/UDP h;branch=", b'SIP/2.0/UDP h;branch="x"',
-        b"SIP/2.0/UDP h;branch", b"SIP/2.0/UDP h;received=",
+        b"SIP/2.0/UDP h h", b"SIP/2.0/UDP h (comment", b'SIP/2.0/UDP h;x="', b"SIP/2.0/UDP h;branch=",
+        b'SIP/2.0/UDP h;branch="x"', b"SIP/2.0/UDP h;branch", b"SIP/2.0/UDP h;received=",
         b"SIP/2.0/UDP h;branch=a;branch=b", b"SIP/2.0/UDP h;;", b"SIP/2.0/UDP h;", b"SIP/2.0/UDP h;rport=x",
         b"SIP/2.0/UDP h;rport=70000", b"SIP/2.0/UDP h;rport;rport", b"SIP/2.0/UDP h;x=a b", b"SIP/2.0/UDP h\xc3\xa9",
         b"SIP/2.0/UDP <h>", b"SIP/2.0/UDP h;branch=a,SIP/2.0/UDP g",
