@@ -80,6 +80,7 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
             summary=f"Create a {one}{whose}.",
             role=role,
             body=noun.new if owner is None else dict[str, Any],
+            shown=noun.new,
             reply=noun.out,
             status=201,
             without=without,

@@ -32,7 +32,9 @@ def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
     """OpenAPI 3.1 of these routes."""
     types: list[Any] = [Problem]
     for route in routes:
-        types += [kind for kind in (route.query, route.body, route.reply, route.patches) if _is_described(kind)]
+        types += [
+            kind for kind in (route.query, route.shown or route.body, route.reply, route.patches) if _is_described(kind)
+        ]
     described = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(described, ref_template=_REF)
     schema_of = dict(zip(described, schemas, strict=True))
@@ -106,7 +108,7 @@ def _body(route: Route, schema_of: dict[Any, dict[str, Any]], components: dict[s
     if route.body is bytes:
         file = {"schema": {"type": "string", "format": "binary"}}
         return {"text/csv": file, "multipart/form-data": {"schema": {"type": "object", "properties": {"file": {}}}}}
-    kind = route.patches or route.body
+    kind = route.patches or route.shown or route.body
     if kind is None:
         return None
     schema = schema_of[kind]

@@ -62,6 +62,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     reply: Any = None
     """Type of the answer; None: 204. A `str` is a media type that is not JSON."""
     status: int = 200
+    shown: Any = None
+    """The body's type for the document, where `body` is looser."""
     patches: Any = None
     """Type whose fields the body may hold, any of them."""
     without: tuple[str, ...] = ()

@@ -159,17 +159,18 @@ class Clients(Noun[ClientNew, Client]):
             raise invalid("status", "start_date is in the future: scheduled becomes active by itself")
 
     async def _billing_ref(self, tx: Tx, new: ClientNew, before: RowMapping | None) -> dict[str, str]:
-        reference = new.billing_ref.strip() or await self._free_billing_ref(tx, before)
+        reference = new.billing_ref.strip()
+        if not reference:
+            reference = before["billing_ref"] if before is not None else await self._free_billing_ref(tx)
         detail = "Another client has this billing reference."
         key = name_key(reference)
         await self.check_unique(tx, before, "billing_ref", detail, billing_ref_key=key)
         return {"billing_ref": reference, "billing_ref_key": key}
 
-    async def _free_billing_ref(self, tx: Tx, before: RowMapping | None) -> str:
+    async def _free_billing_ref(self, tx: Tx) -> str:
         """The next of C000001, C000002, …: after the highest id ever given, past any that is taken by hand."""
         clients = self.table
-        highest = (await tx.execute(select(func.max(clients.c.id)))).scalar() or 0
-        number = highest + 1 if before is None else before["id"]
+        number = ((await tx.execute(select(func.max(clients.c.id)))).scalar() or 0) + 1
         while True:
             reference = f"C{number:06d}"
             taken = select(clients.c.id).where(clients.c.billing_ref_key == name_key(reference)).limit(1)
