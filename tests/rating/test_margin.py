@@ -2,10 +2,12 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rating.margin import losing_durations, worst_margin
+from rating.money import parse_amount
 from rating.quotes import Quote, Tariff, price
 from rating.rows import RateRow
 
@@ -44,7 +46,7 @@ def margins_by_length(sell: Quote, buy: Quote, max_s: int) -> list[int]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(quotes(), quotes(), MAX_S)
 def test_worst_margin_is_the_least_of_all_lengths_priced_one_by_one(sell: Quote, buy: Quote, max_s: int) -> None:
     margins = margins_by_length(sell, buy, max_s)
@@ -53,7 +55,7 @@ def test_worst_margin_is_the_least_of_all_lengths_priced_one_by_one(sell: Quote,
     assert margins[at_s - 1] == least
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(quotes(), quotes(), MAX_S)
 def test_losing_durations_are_the_lengths_that_lose_one_by_one(sell: Quote, buy: Quote, max_s: int) -> None:
     ranges = losing_durations(sell, buy, max_s)
@@ -61,3 +63,34 @@ def test_losing_durations_are_the_lengths_that_lose_one_by_one(sell: Quote, buy:
     assert losing == [index + 1 for index, margin in enumerate(margins_by_length(sell, buy, max_s)) if margin < 0]
     # Ranges are apart: neighbours would be one range.
     assert all(earlier[1] + 1 < later[0] for earlier, later in pairwise(ranges))
+
+
+def quote_of(rate: str, first_s: int, next_s: int, tariff: Tariff | None = None) -> Quote:
+    return Quote(RateRow("44", "", parse_amount(rate), first_s, next_s), tariff or Tariff())
+
+
+def test_a_higher_rate_in_finer_increments_loses_money() -> None:
+    """ConnexCS documentation, Billing Basics: sold at 0.006 1/1, bought at 0.005 60/60; 7 s lose 0.0043."""
+    sell = quote_of("0.006", 1, 1, Tariff(4, duration_rounding="down"))
+    buy = quote_of("0.005", 60, 60, Tariff(3))
+    assert price(sell, 7_000, 1).net_nanos - price(buy, 7_000, 1).net_nanos == -parse_amount("0.0043")
+    assert worst_margin(sell, buy, 14_400)[0] == -parse_amount("0.0049")
+    assert losing_durations(sell, buy, 14_400)[0] == (1, 50)
+    assert worst_margin(quote_of("0.006", 60, 60), buy, 14_400) == (parse_amount("0.001"), 1)
+
+
+@pytest.mark.parametrize(
+    ("sell", "buy"),
+    [
+        (quote_of("0.010234567", 1, 1), quote_of("0.010234566", 1, 1)),
+        (quote_of("0.010234567", 1, 1, Tariff(4)), quote_of("0.010234567", 1, 1, Tariff(6))),
+        (quote_of("0.0083", 1, 1), quote_of("0.01", 60, 60)),
+        (quote_of("0.0123", 30, 6), quote_of("0.0119", 60, 7)),
+        (quote_of("0.0123", 60, 60, Tariff(5, "half_up")), quote_of("0.0122", 1, 59, Tariff(2, "down"))),
+    ],
+)
+def test_four_hours_are_searched_like_four_minutes(sell: Quote, buy: Quote) -> None:
+    margins = [price(sell, s * 1000, 1).net_nanos - price(buy, s * 1000, 1).net_nanos for s in range(1, 14_401)]
+    least, at_s = worst_margin(sell, buy, 14_400)
+    assert least == min(margins) == margins[at_s - 1]
+    assert worst_margin(sell, buy, 14_400) == (least, at_s)
