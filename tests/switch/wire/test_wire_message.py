@@ -192,6 +192,30 @@ def test_folding_compact_names_case_and_blanks_change_nothing() -> None:
     assert left.lines[0] == b"v :\r\n  SIP/2.0/UDP\r\n\t192.0.2.10:5060;branch\r\n =z9hG4bKa7f3;\r\n rport"
 
 
+def test_a_fold_late_in_a_message_counts_nothing_twice() -> None:
+    vias = b"Via: SIP/2.0/UDP a, SIP/2.0/UDP b\r\nVia: SIP/2.0/UDP c"
+    parsed = request(bent((b"Via", vias), (b"Content-Length", b"Content-Length:\r\n 5")))
+    assert (parsed.via_count, parsed.via_index, parsed.max_forwards, len(parsed.ids)) == (3, 0, 70, len(parsed.lines))
+    assert parsed.via.host == b"a"
+
+
+def test_a_value_that_is_wrong_without_its_fold_is_right_with_it() -> None:
+    for line in (
+        b"To:\r\n <sip:a@b>",
+        b"Contact:\r\n <sip:a@b>",
+        b'To: "x\r\n y" <sip:a@b>',
+        b"Via: SIP/2.0/UDP\r\n h;branch=b",
+    ):
+        assert request(bent((line.partition(b":")[0], line))).cseq == 1
+
+
+def test_a_cut_off_request_is_answered_once_it_has_named_its_dialog() -> None:
+    named = INVITE.index(b"CSeq: 1 INVITE\r\n") + len(b"CSeq: 1 INVITE\r\n")
+    for size in range(len(INVITE)):
+        error = refusal(INVITE[:size])
+        assert (error.request is not None) == (size >= named)
+
+
 def test_a_fold_before_the_first_header_is_refused() -> None:
     assert refusal(INVITE.replace(b"SIP/2.0\r\nVia", b"SIP/2.0\r\n Via", 1)).status == 400
 
