@@ -24,7 +24,8 @@ from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import RETRY_AFTER_S, STATUS, Cause
 from switch.policy.decide import Facts, Plan, Reject, decide
 from switch.policy.digest import Accepted, Authenticator
-from switch.policy.live import CUSTOMER, Live, layer_key
+from switch.policy.live import CARD, CUSTOMER, ENDPOINT, GATEWAY, PROVIDER, USER, Live, layer_key
+from switch.policy.live import ROUTE as ROUTE_LAYER
 from switch.policy.simulate import simulated
 from switch.policy.tables import Tables
 from switch.probing import Probers
@@ -46,6 +47,17 @@ from switch.wire.uri import Uri, parse_uri
 
 ALLOW: Final = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, MESSAGE, NOTIFY"
 ACCEPT: Final = b"Accept: application/sdp"
+
+_LAYERS: Final[dict[str, int]] = {
+    "customer": CUSTOMER,
+    "endpoint": ENDPOINT,
+    "sip_user": USER,
+    "ingress_route": ROUTE_LAYER,
+    "provider": PROVIDER,
+    "gateway": GATEWAY,
+    "rate_card": CARD,
+}
+"""Kinds of records whose rates, health or turns are remembered beside them."""
 
 _SCHEMES: Final = (b"sip", b"sips", b"tel")
 
@@ -200,6 +212,9 @@ class Engine:
         for key in delta.remove:
             if key.kind == "gateway":
                 self.board.forget_gateway(key.id)
+            layer = _LAYERS.get(key.kind, -1)
+            if layer >= 0:
+                self.live.forget(layer_key(layer, key.id))
         if any(isinstance(each, Gateway) for each in delta.put) or any(key.kind == "gateway" for key in delta.remove):
             self.board.list_vendor_ips()
         self._configured()
@@ -458,7 +473,8 @@ class Engine:
         return dialog_key(request.call_id, request.from_tag) in self.board.calls.by_dialog
 
     def _is_own_address(self, ip: str) -> bool:
-        return ip.startswith("127.") or ip == "::1" or self.hops.is_own_ip(ip)
+        bare = ip.removeprefix("::ffff:")
+        return bare.startswith("127.") or bare == "::1" or self.hops.is_own_ip(bare)
 
     def _is_ours(self, uri: Uri) -> bool:
         return uri.scheme == b"tel" or self.hops.is_own(uri.host, uri.port)
