@@ -38,6 +38,7 @@ class SwitchProcess:
         self._snapshot = snapshot
         self._process: asyncio.subprocess.Process | None = None
         self._reader: JournalReader | None = None
+        self._is_told = False
         self.cdrs: list[Cdr] = []
         """Every CDR that was read so far, in journal order."""
         self.ready = ""
@@ -93,12 +94,18 @@ class SwitchProcess:
         path = self.folder / "switch.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def terminate(self) -> None:
+        """SIGTERM, once: it drains and ends by itself."""
+        if self._process is not None and self._process.returncode is None and not self._is_told:
+            self._is_told = True
+            self._process.send_signal(signal.SIGTERM)
+
     async def stop(self) -> int:
         """SIGTERM, and SIGKILL when that does not help; the exit code."""
         if self._process is None:
             return 0
         if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+            self.terminate()
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_S)
             except TimeoutError:

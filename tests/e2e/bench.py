@@ -29,6 +29,7 @@ class Bench:
         timers: Timers | None = None,
         limits: Limits | None = None,
         allow_loopback: bool = True,
+        drain_s: float = 0.5,
         records: Callable[[Place], list[Record]] = Place.records,
     ) -> None:
         block = free_loopback_block()
@@ -49,7 +50,7 @@ class Bench:
             timers=timers or Timers(t1_ms=200, t2_ms=800, t4_ms=1_000),
             limits=limits or Limits(),
             journal=Journal(sync="os"),
-            drain_s=0.5,
+            drain_s=drain_s,
         )
         snapshot = Snapshot(version=1, records=tuple(records(self.place)))
         self._process = SwitchProcess(folder, settings, snapshot)
@@ -104,6 +105,13 @@ class Bench:
         """Resident size of the switch."""
         fields = Path(f"/proc/{self._process.pid}/statm").read_text().split()
         return int(fields[1]) * 4096
+
+    def terminate(self) -> None:
+        """SIGTERM, and back once the switch drains."""
+        self._process.terminate()
+        ends = time.monotonic() + ALIVE_S
+        while "draining" not in self.log() and time.monotonic() < ends:
+            time.sleep(0.01)
 
     def close(self) -> None:
         try:
