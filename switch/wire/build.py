@@ -42,7 +42,8 @@ def response_to(
             continue
         line = lines[index]
         if hid == VIA:
-            if via_value is not None and index == request.via_index:
+            # A Via that could not be read is mirrored as it came.
+            if via_value is not None and index == request.via_index and request.via.host:
                 line = _replace_first_via(line, via_value)
             out.append(line)
         elif hid == TO:

@@ -76,6 +76,16 @@ def test_a_request_without_what_is_mandatory_is_answered_with_what_it_has() -> N
     assert reply.split(b"\r\n")[:3] == [b"SIP/2.0 400 Bad Request", LINES[0], LINES[5]]
 
 
+@pytest.mark.parametrize("via", [b'Via: SIP/2.0/UDP h;x=",SIP/2.0/UDP g', b"Via: ,,", b"Via: <,", b"Via:"])
+def test_a_via_that_cannot_be_read_is_mirrored_as_it_came(via: bytes) -> None:
+    with pytest.raises(ParseError) as caught:
+        parse_message(bent((b"Via", via)))
+    asked = caught.value.request
+    assert asked is not None
+    reply = response_to(asked, 400, b"Bad Request", via_value=asked.via.with_source("192.0.2.10", 5099))
+    assert reply.split(b"\r\n")[1] == via
+
+
 def test_lines_joined_again_are_the_same_message() -> None:
     for data in (INVITE, OK, bent((b"X", b"x-Odd :\r\n\t;;,,\xff\x00 ")), bent((b"Content-Length", b"l : 5"))):
         parsed = parse_message(data)
@@ -99,6 +109,7 @@ def test_a_reply_to_anything_answerable_holds_no_other_line(line: bytes, junk: b
     asked = salvage(data, DEFAULT_LIMITS)
     if asked is None:
         return
-    lines = response_to(asked, 400, b"Bad Request", to_tag=b"t9").split(b"\r\n")
+    via = asked.via.with_source("192.0.2.10", 5099)
+    lines = response_to(asked, 400, b"Bad Request", to_tag=b"t9", via_value=via).split(b"\r\n")
     assert lines[-3:] == [b"Content-Length: 0", b"", b""]
     assert not any(b"\n" in line or b"\r" in line for line in lines)
