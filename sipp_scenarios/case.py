@@ -39,6 +39,10 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str = ""
     is_deaf: bool = False
     """Hears INVITEs and answers nothing; must have heard at least one."""
+    is_absent: bool = False
+    """Nobody listens there at all."""
+    has_wrong_certificate: bool = False
+    """TLS: its certificate names another; nothing may come through to it."""
     calls: int = 1
     pause_ms: int = 200
     """How long it rings, or talks before it hangs up."""

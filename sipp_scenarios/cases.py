@@ -490,6 +490,26 @@ TRANSPORTS = (
         outcomes=(ANSWERED,),
     ),
     Case(
+        name="long_invite_goes_by_tcp",
+        what="Over 1,300 bytes for a UDP vendor that takes TCP too: it goes by TCP (RFC 3261 §18.1.1).",
+        callers=(Caller(scenario="uac_call_with_long_invite"),),
+        vendors=(Vendor(scenario="uas_answers", transport="tcp"),),
+        records=changes.vendor_also_takes_tcp,
+        outcomes=(ANSWERED,),
+    ),
+    Case(
+        name="failover_on_wrong_certificate",
+        what="The first vendor's certificate names somebody else: nothing is said to it, the second answers.",
+        vendors=(Vendor(transport="tls", has_wrong_certificate=True), SECOND),
+        outcomes=failed_over(0, "unreachable"),
+    ),
+    Case(
+        name="failover_on_refused_connection",
+        what="Nobody listens at the first vendor's TCP port: the second answers, without waiting for a timer.",
+        vendors=(Vendor(transport="tcp", is_absent=True), SECOND),
+        outcomes=failed_over(0, "unreachable"),
+    ),
+    Case(
         name="ipv6_call",
         what="IPv6 on both sides.",
         outcomes=(ANSWERED,),

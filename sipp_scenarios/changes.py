@@ -44,6 +44,10 @@ def first_vendor_may_take_800_ms(place: Place, records: list[Record]) -> list[Re
     return [replace(first, pdd_ms=800, ring_ms=800) if record == first else record for record in records]
 
 
+def vendor_also_takes_tcp(place: Place, records: list[Record]) -> list[Record]:
+    return with_changes(records, Gateway, transport="udp", also_tcp=True)
+
+
 def user_name(place: Place) -> str:
     return f"user{place.number}"
 

@@ -178,7 +178,7 @@ class Scene:
         self._traps: list[Trap] = []
         self._tunnels: list[Tunnel | OnlyMd5] = []
         self.callers: list[Sipp] = []
-        self._vendors: list[Sipp | Trap] = []
+        self._vendors: list[Sipp | None] = []
 
     async def play(self) -> list[str]:
         """Runs the scenarios to their ends; SIPps that failed are the faults."""
@@ -194,7 +194,7 @@ class Scene:
         else:
             for index in range(len(self.callers)):
                 await self._start_caller(index)
-        sipps = [*self.callers, *(vendor for vendor in self._vendors if isinstance(vendor, Sipp))]
+        sipps = [*self.callers, *(vendor for vendor in self._vendors if vendor is not None)]
         codes = await asyncio.gather(*(sipp.wait() for sipp in sipps))
         return [
             f"{sipp.scenario} ended with {code}: {sipp.errors() or 'no word why'}"
@@ -205,9 +205,11 @@ class Scene:
     async def _start_vendor(self, index: int) -> None:
         vendor, at = self._case.vendors[index], self._place.vendors[index]
         if not vendor.scenario:
-            trap = Trap(*at, is_deaf=vendor.is_deaf)
-            self._traps.append(trap)
-            self._vendors.append(trap)
+            self._vendors.append(None)
+            if not vendor.is_absent:
+                self._traps.append(Trap(*at, is_deaf=vendor.is_deaf))
+            if vendor.has_wrong_certificate:
+                await self._open_tls_door(at, f"127.{index}.0.1")
             return
         sipp = Sipp(vendor.scenario, at=at, logs=self._logs)
         self._vendors.append(sipp)
@@ -220,9 +222,13 @@ class Scene:
             options=vendor.options + (PATIENT if vendor.is_patient else ()),
         )
         if vendor.transport == "tls":
-            tunnel = Tunnel()
-            self._tunnels.append(tunnel)
-            await tunnel.out_of_tls((at[0], TLS_PORT), at, self._authority.issue(f"{at[0]}-vendor", [at[0]]))
+            await self._open_tls_door(at, at[0])
+
+    async def _open_tls_door(self, at: tuple[str, int], name: str) -> None:
+        """TLS before the vendor at that address, with a certificate for `name`."""
+        tunnel = Tunnel()
+        self._tunnels.append(tunnel)
+        await tunnel.out_of_tls((at[0], TLS_PORT), at, self._authority.issue(f"{at[0]}-vendor", [name]))
 
     def _prepare_callers(self) -> None:
         for index, caller in enumerate(self._case.callers):
@@ -258,7 +264,7 @@ class Scene:
         )
 
     def vendor_traces(self) -> list[list[Message]]:
-        return [vendor.trace() if isinstance(vendor, Sipp) else [] for vendor in self._vendors]
+        return [[] if vendor is None else vendor.trace() for vendor in self._vendors]
 
     def trap_faults(self) -> list[str]:
         """Traps that heard something, deaf vendors that heard nothing; their sockets are closed by now."""
@@ -271,7 +277,7 @@ class Scene:
         return faults
 
     async def close(self) -> None:
-        for sipp in [*self.callers, *(vendor for vendor in self._vendors if isinstance(vendor, Sipp))]:
+        for sipp in [*self.callers, *(vendor for vendor in self._vendors if vendor is not None)]:
             sipp.stop()
         for trap in self._traps:
             trap.listen()

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from config.settings import Journal, Limits, Listener, Settings, Sip, Timers
 from sipp_scenarios.places import PORT, Place
@@ -30,6 +31,7 @@ class Bench:
         limits: Limits | None = None,
         allow_loopback: bool = True,
         drain_s: float = 0.5,
+        unknown_source: Literal["refuse", "silence"] = "refuse",
         records: Callable[[Place], list[Record]] = Place.records,
     ) -> None:
         block = free_loopback_block()
@@ -46,6 +48,7 @@ class Bench:
             sip=Sip(
                 listeners=tuple(Listener(transport=kind, host=self.switch[0], port=PORT) for kind in ("udp", "tcp")),
                 allow_loopback=allow_loopback,
+                unknown_source=unknown_source,
             ),
             timers=timers or Timers(t1_ms=200, t2_ms=800, t4_ms=1_000),
             limits=limits or Limits(),

@@ -189,3 +189,14 @@ def test_loopback_is_not_trusted_unless_the_settings_say_so(tmp_path: Path) -> N
             bench.assert_clean(vendor)
     finally:
         bench.close()
+
+
+def test_a_stranger_hears_nothing_where_the_settings_say_silence(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, unknown_source="silence")
+    try:
+        with bench.peer(bench.stranger) as stranger, bench.peer(bench.vendor) as vendor:
+            stranger.send(bench.call(stranger).invite())
+            assert stranger.drain(0.5) == []
+            bench.assert_clean(vendor)
+    finally:
+        bench.close()
