@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -122,6 +123,7 @@ class Runtime:
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
+        _raise_files_limit()
         self._take_folder()
         snapshot = self._read_snapshot()
         self._certificates = Certificates(self._settings.tls, self._beside)
@@ -258,11 +260,15 @@ class Runtime:
 
     def _raise_alarm(self, name: str, detail: str) -> None:
         """Tell every client now, and those that come later."""
-        alarm = Alarm(name=name, detail=detail, at_ms=time.time_ns() // 1_000_000)
+        alarm = self._tell_alarm(name, detail)
         if len(self._alarms) < ALARMS_MAX:
             self._alarms[f"{name} {detail}"] = alarm
-        log.error("alarm", name=name, detail=detail)
+
+    def _tell_alarm(self, name: str, detail: str) -> Alarm:
+        alarm = Alarm(name=name, detail=detail, at_ms=time.time_ns() // 1_000_000)
+        log.warning("alarm", name=name, detail=detail)
         self._link.broadcast(alarm)
+        return alarm
 
     def _add_stats(self, stats: Stats) -> None:
         add_shell_stats(stats, self.listeners, self._connections, self._journal)
@@ -279,7 +285,7 @@ class Runtime:
                 log.warning("the journal takes records again")
                 self._alarms = {key: alarm for key, alarm in self._alarms.items() if alarm.name != "journal_failed"}
                 self._engine.store_recovered()
-                self._raise_alarm("journal_recovered", "the disk has room again; what memory held is written")
+                self._tell_alarm("journal_recovered", "the disk has room again; what memory held is written")
 
     def _reload(self) -> None:
         """SIGHUP: certificates and name servers are read again; calls notice nothing."""
@@ -334,6 +340,14 @@ class Runtime:
             close()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
+
+
+def _raise_files_limit() -> None:
+    """As many descriptors as the system lets us have: connections need more than the usual 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def wall_offset_s() -> float:
