@@ -25,7 +25,7 @@ class Family:
 
     def __init__(self, folder: Path, switch: str, control: str, drain_s: float) -> None:
         self.folder = folder
-        command = [sys.executable, children.__file__, str(folder), switch, control, str(drain_s)]
+        command = [sys.executable, "-P", children.__file__, str(folder), switch, control, str(drain_s)]
         self.process = subprocess.Popen(command, env=child_environment(), stderr=subprocess.PIPE, text=True)
 
     def log(self, name: str) -> list[str]:

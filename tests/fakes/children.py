@@ -43,7 +43,7 @@ def child(log: Path, mode: str) -> int:
 
 
 def parent(folder: Path, switch: str, control: str, drain_s: float) -> int:
-    command = [sys.executable, __file__, str(folder)]
+    command = [sys.executable, "-P", __file__, str(folder)]
     return Supervisor(
         Child("the switch process", [*command, "switch", switch]),
         Child("the control process", [*command, "control", control]),

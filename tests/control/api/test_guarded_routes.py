@@ -72,7 +72,7 @@ async def test_an_archived_or_expired_key_opens_nothing(plane: ControlPlane) -> 
 @with_control
 async def test_health_and_metrics_need_no_key(plane: ControlPlane) -> None:
     health = await plane.client.get("/api/v1/health")
-    assert health.json() == {"status": "ok", "store": "ok", "switch": "connected", "snapshot_version": 1}
+    assert health.json() == {"status": "ok", "store": "ok", "switch": "connected", "snapshot_version": 1, "faults": []}
     plane.switch.is_connected = False
     assert (await plane.client.get("/api/v1/health")).json()["status"] == "degraded"
     metrics = await plane.client.get("/metrics")
