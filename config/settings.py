@@ -71,8 +71,6 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     t1_ms: Positive = 500
     t2_ms: Positive = 4_000
     t4_ms: Positive = 5_000
-    trying_delay_ms: NotNegative = 150
-    """100 Trying goes out by itself unless something better does first; RFC 3261 §17.2.1 allows 200."""
     first_reply_ms: Positive = 5_000
     """No response at all from a vendor: next one. Customer and provider may say less or more."""
     pdd_ms: Positive = 15_000

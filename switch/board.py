@@ -28,7 +28,6 @@ class Options:
         self.pdd_ms: int = 15_000
         self.ring_ms: int = 120_000
         self.max_duration_s: int = 14_400
-        self.trying_delay_ms: int = 150
         self.udp_request_bytes_max: int = 1_300
         self.server_name: bytes = b""
 

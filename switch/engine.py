@@ -94,7 +94,6 @@ class Engine:
         options.pdd_ms = timers.pdd_ms
         options.ring_ms = timers.ring_ms
         options.max_duration_s = timers.max_duration_s
-        options.trying_delay_ms = timers.trying_delay_ms
         options.udp_request_bytes_max = settings.limits.udp_request_bytes_max
         self.board: Board = Board(self.layer, self.hops, self.tables, self.live, rng, options)
         self.board.wall_offset_s = wall_offset_s

@@ -59,7 +59,6 @@ class RoutedCall(Call):
             board.calls,
             server,
             source,
-            board.options.trying_delay_ms,
             now,
         )
         self.board: Board = board

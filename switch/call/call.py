@@ -38,9 +38,8 @@ CALLEE: Final = "callee"
 SWITCH: Final = "switch"
 
 # Timers.
-_TRYING_DUE: Final = 1
-_NO_ACK: Final = 2
-_DURATION: Final = 3
+_NO_ACK: Final = 1
+_DURATION: Final = 2
 
 
 class Calls:
@@ -69,7 +68,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         calls: Calls,
         server: ServerTransaction,
         source: Flow,
-        trying_delay_ms: int,
         now: float,
     ) -> None:
         invite = server.request
@@ -82,7 +80,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.server: ServerTransaction = server
         self.source: Flow = source
         """Where the INVITE came from."""
-        self.trying_delay_ms: int = trying_delay_ms
         self.invite: Request | None = invite
         """Until the call is answered or over."""
         self.invite_cseq: int = invite.cseq
@@ -104,10 +101,11 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.cause: str = ""
         self.status: int = 0
         """Final status that the caller was sent for the INVITE."""
-        self._trying: Timer | None = layer.timers.start(trying_delay_ms, self, _TRYING_DUE, now)
         self._no_ack: Timer | None = None
         self._duration: Timer | None = None
         server.user = self
+        # At once, whatever is decided next: it stops the caller's copies (RFC 3261 §17.2.1).
+        server.respond(100, response_to(invite, 100, b"Trying", via_value=server.via_value), now)
         calls.by_dialog[self.key] = self
         calls.live[self.id] = self
 
@@ -174,7 +172,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             if 180 <= status < 190 and not self.progress_at:
                 self.progress_at = now
                 self.state = RINGING
-            self._stop_trying()
             self.server.respond(status, self._for_caller(response), now)
 
     def on_attempt_failed(self, attempt: Attempt, cause: str, now: float) -> None:
@@ -224,7 +221,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.state = ANSWERED
         self.answered_at = now
         self.status = response.status
-        self._stop_trying()
         self.on_answered(response, now)
         self._no_ack = self.layer.timers.start(self.layer.values.patience_ms, self, _NO_ACK, now)
         self.server.respond(response.status, self._for_caller(response), now)
@@ -334,7 +330,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             self._end(CALLER if is_from_caller else CALLEE, "normal", now)
         relay = Relay(self.layer, self.hops, self, server, sender, receiver, self.swap, is_from_caller=is_from_caller)
         data = self._pass_on(request, receiver, via_value, branch, is_from_caller)
-        relay.start(branch, data, receiver.flow, self.trying_delay_ms, now, is_reliable=local.is_reliable)
+        relay.start(branch, data, receiver.flow, now, is_reliable=local.is_reliable)
         return 0
 
     def _pass_on(self, request: Request, receiver: Leg, via_value: bytes, branch: bytes, is_from_caller: bool) -> bytes:
@@ -384,11 +380,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             self.fail(480, b"Temporarily Unavailable", cause, SWITCH, now, reason)
 
     def fire(self, kind: int, now: float) -> None:
-        if kind == _TRYING_DUE:
-            invite = self.invite
-            if invite is not None and not self.server.status_last:
-                self.server.respond(100, response_to(invite, 100, b"Trying", via_value=self.server.via_value), now)
-        elif kind == _NO_ACK:
+        if kind == _NO_ACK:
             # RFC 3261 §13.3.1.4: a 2xx that is never ACKed ends the session.
             self.end_by_switch("no_ack", now)
         else:
@@ -411,7 +403,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.ended_at = now
         self.release = release
         self.cause = cause
-        self._stop_trying()
         if self._no_ack is not None:
             self._no_ack.stop()
             self._no_ack = None
@@ -435,11 +426,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
     def _forget(self) -> None:
         if self.calls.by_dialog.get(self.key) is self:
             del self.calls.by_dialog[self.key]
-
-    def _stop_trying(self) -> None:
-        if self._trying is not None:
-            self._trying.stop()
-            self._trying = None
 
 
 def reason_lines(request: Request) -> list[bytes]:

@@ -5,8 +5,6 @@ Every method goes through: re-INVITE, UPDATE, INFO, PRACK, REFER, MESSAGE, BYE a
 
 from __future__ import annotations
 
-from typing import Final
-
 from mypy_extensions import trait
 
 from switch.call.forwarding import Swap, forward_response
@@ -17,12 +15,9 @@ from switch.transaction.client import ClientTransaction, ClientUser
 from switch.transaction.hop_by_hop import cancel
 from switch.transaction.layer import Layer
 from switch.transaction.server import ServerTransaction, ServerUser
-from switch.transaction.timers import Timer, TimerOwner
 from switch.transaction.unheard import request_alone
 from switch.wire.build import response_to
 from switch.wire.message import Request, Response
-
-TRYING: Final = 1
 
 
 @trait
@@ -34,7 +29,7 @@ class RelayUser:
         raise NotImplementedError
 
 
-class Relay(ClientUser, ServerUser, TimerOwner):
+class Relay(ClientUser, ServerUser):
     """One in-dialog request between two legs."""
 
     def __init__(
@@ -63,28 +58,20 @@ class Relay(ClientUser, ServerUser, TimerOwner):
         self.is_refreshing: bool = self.method == b"INVITE" or self.method == b"UPDATE"
         self.contact: bytes = contact_uri(request) if self.is_refreshing else b""
         self.client: ClientTransaction | None = None
-        self._trying: Timer | None = None
         server.user = self
 
-    def start(
-        self, branch: bytes, data: bytes, flow: Flow, trying_delay_ms: int, now: float, *, is_reliable: bool
-    ) -> None:
+    def start(self, branch: bytes, data: bytes, flow: Flow, now: float, *, is_reliable: bool) -> None:
+        request = self.server.request
+        if self.method == b"INVITE" and request is not None:
+            self.server.respond(100, response_to(request, 100, b"Trying", via_value=self.server.via_value), now)
         client = ClientTransaction(self.layer, branch, self.method, data, flow, self, is_reliable=is_reliable)
         self.client = client
         client.start(now)
-        if self.method == b"INVITE":
-            self._trying = self.layer.timers.start(trying_delay_ms, self, TRYING, now)
-
-    def fire(self, kind: int, now: float) -> None:
-        request = self.server.request
-        if request is not None and not self.server.status_last:
-            self.server.respond(100, response_to(request, 100, b"Trying", via_value=self.server.via_value), now)
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         status = response.status
         if status == 100:
             return
-        self._stop_trying()
         if self.is_refreshing and 200 <= status < 300:
             # RFC 3261 §12.2.1.2 and §12.2.2: both ends have now agreed on the new targets.
             self.sender.refresh_target(self.contact, self.hops)
@@ -101,7 +88,6 @@ class Relay(ClientUser, ServerUser, TimerOwner):
             self.user.on_relayed(self, now)
 
     def on_no_response(self, transaction: ClientTransaction, reason: str, now: float) -> None:
-        self._stop_trying()
         request = self.server.request
         if self.method == b"INVITE" and request is not None:
             data = response_to(request, 408, b"Request Timeout", to_tag=b"", via_value=self.server.via_value)
@@ -124,8 +110,3 @@ class Relay(ClientUser, ServerUser, TimerOwner):
                 now,
                 is_reliable=client.is_reliable,
             )
-
-    def _stop_trying(self) -> None:
-        if self._trying is not None:
-            self._trying.stop()
-            self._trying = None

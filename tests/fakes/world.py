@@ -74,7 +74,12 @@ class Peer:
         self.received.append(message)
 
     def statuses(self, method: str = "INVITE") -> list[int]:
-        return [r.status for r in self.received if isinstance(r, Response) and r.cseq_method.decode() == method]
+        """Of the responses to such requests, in order, but for 100 Trying."""
+        return [
+            r.status
+            for r in self.received
+            if isinstance(r, Response) and r.cseq_method.decode() == method and r.status != 100
+        ]
 
     def requests(self, method: str = "") -> list[Request]:
         return [r for r in self.received if isinstance(r, Request) and method in ("", r.method.decode())]
