@@ -7,8 +7,10 @@ be made here again.
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
+from pathlib import Path
 from typing import NamedTuple
 
+from rating.deck_build import compile_deck
 from rating.money import parse_amount
 from rating.quotes import RateRow
 
@@ -93,3 +95,12 @@ def rows(prices: tuple[Price, ...]) -> list[RateRow]:
         )
         for price in prices
     ]
+
+
+def compile_decks(folder: Path) -> None:
+    """The price lists, beside the snapshot that names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    compile_deck(rows(SELL), folder / "sell")
+    compile_deck(rows(DEAR), folder / "dear")
+    for index, buy in enumerate(BUY):
+        compile_deck(rows(buy), folder / f"buy{index}")

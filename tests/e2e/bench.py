@@ -10,7 +10,7 @@ from typing import Literal
 
 from config.settings import Journal, Limits, Listener, Settings, Sip, Timers
 from sipp_scenarios.places import PORT, Place
-from sipp_scenarios.run import compile_decks
+from sipp_scenarios.prices import compile_decks
 from sipp_scenarios.switch_process import SwitchProcess
 from sipp_scenarios.traps import Trap, free_loopback_block
 from switch.records import Cdr

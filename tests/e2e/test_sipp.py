@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from sipp_scenarios.cases import CASES
-from sipp_scenarios.run import Result, play
+from sipp_scenarios.run import play
+from sipp_scenarios.stage import Result
 
 pytestmark = pytest.mark.slow
 
