@@ -10,7 +10,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import Context
 from control.services.errors import invalid
-from control.services.fields import Moment, moment_ms, ms_moment
+from control.services.fields import Label, Moment, moment_ms, ms_moment
 from control.services.pages import ListQuery, Page, contains, read_page
 from control.store import tables
 
@@ -31,10 +31,10 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
 class AuditQuery(ListQuery, frozen=True, kw_only=True, rename={"from_time": "from", "to_time": "to"}):
     """Times are half-open: `from` is in, `to` is not."""
 
-    noun: str | None = None
-    noun_id: str | None = None
-    actor_name: str | None = None
-    action: str | None = None
+    noun: Label | None = None
+    noun_id: Label | None = None
+    actor_name: Label | None = None
+    action: Label | None = None
     from_time: Moment | None = None
     to_time: Moment | None = None
 

@@ -72,7 +72,7 @@ class Client(ClientNew, frozen=True, kw_only=True):
 class ClientQuery(ListQuery, frozen=True, kw_only=True):
     status: Status | None = None
     type: Kind | None = None
-    billing_ref: str | None = None
+    billing_ref: Label | None = None
     include: Literal["", "inactive"] = ""
     """`inactive`: inactive clients too."""
 

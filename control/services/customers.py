@@ -90,7 +90,7 @@ class Customer(CustomerNew, frozen=True, kw_only=True):
 
 class CustomerQuery(ListQuery, frozen=True, kw_only=True):
     status: Status | None = None
-    currency: str | None = None
+    currency: Label | None = None
     client_id: Id | None = None
 
 

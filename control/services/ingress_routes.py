@@ -23,7 +23,7 @@ from switch.snapshot import Record
 
 ProfitMode = Literal["off", "rate", "worst_case", "expected"]
 Strategy = Literal["lcr", "priority", "weighted", "round_robin"]
-DialStringText = Annotated[str, Meta(min_length=1, max_length=500)]
+DialStringText = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^(?![\s\S]*[\x00-\x1f\x7f])")]
 CardIds = Annotated[tuple[Id, ...], Meta(max_length=1_000)]
 Recording = Annotated[
     str, Meta(pattern=r"^(off|100|[0-9]{1,2})$(?!\n)", description="`off`, or the percentage of calls.")

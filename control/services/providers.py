@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
 from control.services.errors import Reference
-from control.services.fields import Channels, Cps, Currency, Moment, Name, Notes, TechPrefix, Timers
+from control.services.fields import Channels, Cps, Currency, Label, Moment, Name, Notes, TechPrefix, Timers
 from control.services.gateways import GATEWAYS
 from control.services.nouns import Noun
 from control.services.pages import ListQuery
@@ -48,7 +48,7 @@ class Provider(ProviderNew, frozen=True, kw_only=True):
 
 class ProviderQuery(ListQuery, frozen=True, kw_only=True):
     enabled: bool | None = None
-    currency: str | None = None
+    currency: Label | None = None
 
 
 class Providers(Noun[ProviderNew, Provider]):

@@ -58,7 +58,7 @@ class RateCard(RateCardNew, frozen=True, kw_only=True):
 
 class RateCardQuery(ListQuery, frozen=True, kw_only=True):
     direction: Direction | None = None
-    currency: str | None = None
+    currency: Label | None = None
     provider_id: Id | None = None
     enabled: bool | None = None
 

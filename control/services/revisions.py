@@ -148,7 +148,7 @@ async def activate(ctx: Context, card_id: int, revision_id: int, at: Any = None)
     from_ms = _activation_ms(ctx, True, at)
     async with ctx.change() as change:
         before = await _read(change.tx, card_id, revision_id, change.now_ms)
-        await _activate(change, card_id, revision_id, max(from_ms or 0, change.now_ms))
+        await _activate(change, card_id, revision_id, from_ms or 0)
         after = await _read(change.tx, card_id, revision_id, change.now_ms)
         await change.audit("activate", "revision", revision_id, before=before, after=after)
         return after
@@ -244,16 +244,16 @@ async def _keep(ctx: Context, card_id: int, path: str, rows: int, sha256: str, a
         revision_id = (await change.tx.execute(made)).scalar_one()
         from_ms = _activation_ms(ctx, asked.activate, asked.activate_at)
         if from_ms is not None:
-            await _activate(change, card_id, revision_id, max(from_ms, change.now_ms))
+            await _activate(change, card_id, revision_id, from_ms)
         revision = await _read(change.tx, card_id, revision_id, change.now_ms)
         await change.audit("load", "revision", revision_id, after=revision)
         return revision
 
 
 def _activation_ms(ctx: Context, is_now: bool, at: Any) -> int | None:
-    """When a revision comes into force; None for not at all."""
+    """When a revision comes into force: 0 for now, None for not at all."""
     if at is None:
-        return ctx.now_ms() if is_now else None
+        return 0 if is_now else None
     at_ms = moment_ms("activate_at", at)
     if at_ms < ctx.now_ms():
         raise invalid("activate_at", "in the past")
@@ -261,7 +261,13 @@ def _activation_ms(ctx: Context, is_now: bool, at: Any) -> int | None:
 
 
 async def _activate(change: Change, card_id: int, revision_id: int, from_ms: int) -> None:
-    values = {"card_id": card_id, "revision_id": revision_id, "active_from_ms": from_ms, "created_ms": change.now_ms}
+    values = {
+        "card_id": card_id,
+        "revision_id": revision_id,
+        # What is in force at once begins when it is made, to the millisecond: nobody waits for it.
+        "active_from_ms": max(from_ms, change.now_ms),
+        "created_ms": change.now_ms,
+    }
     await change.tx.execute(insert(tables.activations).values(**values))
     await _publish(change, card_id)
 

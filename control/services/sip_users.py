@@ -64,8 +64,8 @@ class SipUser(SipUserFields, frozen=True, kw_only=True):
 
 class SipUserQuery(ListQuery, frozen=True, kw_only=True):
     customer_id: Id | None = None
-    username: str | None = None
-    realm: str | None = None
+    username: Label | None = None
+    realm: Label | None = None
     enabled: bool | None = None
 
 
