@@ -225,6 +225,10 @@ class RoutedCall(Call):
         )
         board.records.append(CallEnded(cdr))
         board.count("calls_ended")
+        # The INVITE's transaction keeps the call for 32 s more; what only the CDR wanted need not stay.
+        self.tries = []
+        self.plan.options = []
+        self.plan.explanation = []
 
     def _explain(self, index: int, option: Option, outcome: str, detail: str) -> None:
         self.plan.explanation[index] = Candidate(

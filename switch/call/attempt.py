@@ -106,6 +106,7 @@ class Attempt(ClientUser, TimerOwner):
     def close(self, cause: str, now: float) -> None:
         """The attempt is decided, one way or the other."""
         self.stop_timers()
+        self.early = {}
         if not self.ended_at:
             self.ended_at = now
             self.cause = cause
@@ -134,7 +135,8 @@ class Attempt(ClientUser, TimerOwner):
                 self._note_progress(now)
             if status == 100:
                 return
-            if response.to_tag and (response.to_tag in self.early or len(self.early) < FORKS_MAX):
+            is_open = not self.status  # later ones come from forks that have lost
+            if is_open and response.to_tag and (response.to_tag in self.early or len(self.early) < FORKS_MAX):
                 self.early[response.to_tag] = response
         elif self._guard is not None:
             self._guard.stop()

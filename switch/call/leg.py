@@ -52,7 +52,7 @@ class Leg:
         self.flow: Flow = heard_from
         self.request_uri: bytes = b""
         self.routes: bytes = b""
-        self._ips: set[str] = {heard_from.address[0]}
+        self._ips: list[str] = [heard_from.address[0]]
 
     def set_target(self, target: bytes, route_set: list[bytes], hops: Hops) -> None:
         """Take the peer's Contact and the route set of the dialog; nothing is looked up later."""
@@ -72,7 +72,8 @@ class Leg:
                 self.request_uri = first
                 self.routes = b", ".join([*route_set[1:], b"<" + target + b">"])
             self.flow = hops.towards(first, self.heard_from)
-        self._ips.add(self.flow.address[0])
+        if self.flow.address[0] not in self._ips:
+            self._ips.append(self.flow.address[0])
 
     def refresh_target(self, target: bytes, hops: Hops) -> None:
         """A re-INVITE or UPDATE brought a new Contact (RFC 3261 §12.2); the route set stays."""

@@ -154,6 +154,8 @@ class ClientTransaction(Transaction, TimerOwner):
                 user.on_response(self, response, now)
         elif action == PASS_UP_AND_LINGER:
             self._settle(now, layer.values.patience_ms if self.state == ACCEPTED else layer.values.t4_ms)
+            if self.state == COMPLETED:
+                self.user = None  # copies are absorbed here
             if user is not None and response is not None:
                 user.on_response(self, response, now)
         elif action == ACK_PASS_UP_AND_LINGER:
@@ -161,6 +163,7 @@ class ClientTransaction(Transaction, TimerOwner):
             self._ack = ack_to_failure(self.data, response)
             layer.send(self.flow, self._ack)
             self._settle(now, layer.values.patience_ms)
+            self.user = None
             if user is not None:
                 user.on_response(self, response, now)
         elif action == ACK_AGAIN:

@@ -137,7 +137,10 @@ class ServerTransaction(Transaction, TimerOwner):
                 layer.send(self.reply_flow, self._response)
         elif action == SEND_AND_LINGER:
             layer.send(self.reply_flow, self._response)
+            # Nothing that can still happen is the user's business, and a call is not to stay in memory
+            # for what its transactions absorb.
             self.request = None
+            self.user = None
             if self.is_invite or self.state == ACCEPTED:
                 # In Accepted a late copy of the INVITE is absorbed; nothing is resent by us.
                 self._response = b""
