@@ -70,7 +70,7 @@ class Pump:
             now: `time.monotonic()` of this wake-up.
         """
         if now >= self._fires_at - TIMER_SLACK_S:
-            self.engine.handle_timer(now)
+            self._run_timers(now)
         self._deliver(now)
         deadline = self._next_deadline()
         # A timer that fires early is harmless and cheaper than moving it with every message.
@@ -134,8 +134,12 @@ class Pump:
         self._timer = None
         self._fires_at = math.inf
         now = time.monotonic()
+        self._run_timers(now)
+        self.flush(now)
+
+    def _run_timers(self, now: float) -> None:
         try:
             self.engine.handle_timer(now)
         except Exception:
+            # One timer has hit a fault of ours; what the others had to say still goes out.
             log.exception("fault in the engine's timers")
-        self.flush(now)
