@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> int:
         settings = load_settings(arguments.settings)
         folder = arguments.data.resolve() if arguments.data else data_folder(settings, arguments.settings)
         logs.configure(settings.log)
+        os.umask(0o077)  # as `control.supervisor`, where that is not the parent
         plane = ControlPlane(settings, folder, with_example=arguments.example)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(plane.run())

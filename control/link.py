@@ -97,7 +97,9 @@ class SwitchLink:
             delay = RECONNECT_MIN_S
             try:
                 await self._talk(reader, writer)
-            except (OSError, EOFError, msgspec.DecodeError, SwitchAway) as error:
+            except EOFError:
+                log.warning("the switch has closed the link")
+            except (OSError, msgspec.DecodeError, SwitchAway) as error:
                 log.warning("link to the switch lost", reason=str(error) or type(error).__name__)
             finally:
                 self._close("The link to the switch was lost.")

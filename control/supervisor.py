@@ -210,6 +210,8 @@ def supervise(config: Path, data: Path | None = None, with_example: bool = False
     """
     settings = load_settings(config)
     folder = data.resolve() if data is not None else data_folder(settings, config)
+    # The store has digests of passwords, the journal has who called whom: for one user's eyes.
+    os.umask(0o077)
     folder.mkdir(parents=True, exist_ok=True)
     common = ["--settings", str(config.resolve()), "--data", str(folder)]
     python = [sys.executable, "-P", "-m"]
