@@ -25,7 +25,7 @@ import msgspec
 from config.settings import Journal as JournalSettings
 from switch.journal_end import JournalEnd, find_end
 from switch.records import JournalRecord
-from switch.segments import Segment, encode_header, encode_record, segment_path
+from switch.segments import HEADER_BYTES, Segment, encode_header, encode_record, segment_path
 
 SPOOL_BYTES_MAX: Final = 67_108_864
 """Records held in memory while the disk takes none; what comes after is lost, and counted."""
@@ -154,23 +154,9 @@ class Journal:
         """After a full disk: write what the memory holds to a new segment, synced; False: not now."""
         if not self._failure:
             return True
-        if not self._is_disk_full:
+        if not self._is_disk_full or not self._write_spool():
             return False
-        spool = self._spool
-        try:
-            os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
-            self._replace_segment(spool[0][0] if spool else self._next)
-            if spool:
-                data = b"".join([encode_record(sequence, payload) for sequence, payload in spool])
-                if os.write(self._fd, data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fdatasync(self._fd)
-                self._size += len(data)
-                self._written = spool[-1][0]
-        except OSError as error:
-            self._is_disk_full = error.errno in _DISK_FULL
-            return False
-        self._spool, self._spool_bytes, self._failure = [], 0, ""
+        self._failure = ""
         self._wake.set()
         return True
 
@@ -184,8 +170,9 @@ class Journal:
         return gone
 
     def close(self) -> None:
-        """Sync and close; what a full disk left in memory is tried one last time."""
-        self.recover()
+        """Sync and close. What only the memory holds is tried one last time, in a segment of its own."""
+        if self._failure and self._spool:
+            self._write_spool()
         self._is_closing = True
         self._wake.set()
         if self._thread is not None:
@@ -217,6 +204,24 @@ class Journal:
                 continue
             self._spool.append((sequence, payload))
             self._spool_bytes += len(payload)
+
+    def _write_spool(self) -> bool:
+        spool = self._spool
+        try:
+            os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
+            if self._size > HEADER_BYTES:  # one that a try before this left empty does
+                self._replace_segment(spool[0][0] if spool else self._next)
+            if spool:
+                data = b"".join([encode_record(sequence, payload) for sequence, payload in spool])
+                if os.write(self._fd, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fdatasync(self._fd)
+                self._size += len(data)
+                self._written = spool[-1][0]
+        except OSError:
+            return False
+        self._spool, self._spool_bytes = [], 0
+        return True
 
     def _rotate(self, first: int) -> None:
         try:
