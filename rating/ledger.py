@@ -14,7 +14,7 @@ SETTLED_REMEMBERED_MAX: Final = 65_536
 """Ids of holds that are over, kept to recognise a repeated settlement; the oldest half goes first."""
 
 
-class LedgerError(RuntimeError):
+class LedgerError(Exception):
     """An invariant would break: a bug of ours, never a peer's or customer's doing."""
 
 
