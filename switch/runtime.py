@@ -279,7 +279,8 @@ class Runtime:
         while True:
             await asyncio.sleep(TICK_S)
             self._engine.set_wall_offset(wall_offset_s())
-            if await asyncio.to_thread(self._certificates.has_changed):
+            tls = self._settings.tls
+            if (tls.certificate or tls.ca_file) and await asyncio.to_thread(self._certificates.has_changed):
                 self._certificates.reload()
             if self._journal.failure and self._journal.recover():
                 log.warning("the journal takes records again")
