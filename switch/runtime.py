@@ -276,11 +276,11 @@ class Runtime:
         stats.gauges["snapshot_version"] = self._configuration.version
 
     async def _tick(self) -> None:
+        has_files = bool(self._settings.tls.certificate or self._settings.tls.ca_file)
         while True:
             await asyncio.sleep(TICK_S)
             self._engine.set_wall_offset(wall_offset_s())
-            tls = self._settings.tls
-            if (tls.certificate or tls.ca_file) and await asyncio.to_thread(self._certificates.has_changed):
+            if has_files and await asyncio.to_thread(self._certificates.has_changed):
                 self._certificates.reload()
             if self._journal.failure and self._journal.recover():
                 log.warning("the journal takes records again")
