@@ -104,6 +104,14 @@ async def test_own_endpoints_on_one_address_differ_by_transport_until_it_is_shar
 
 
 @with_control
+async def test_transports_do_not_tell_two_customers_apart(plane: ControlPlane) -> None:
+    acme = await plane.make_customer()
+    other = await plane.make_customer(name="Borealis")
+    await plane.post(f"/customers/{acme}/endpoints", {**SENDS, "transport": "udp"})
+    await plane.post(f"/customers/{other}/endpoints", {**SENDS, "transport": "tcp"}, status=409)
+
+
+@with_control
 async def test_below_a_customer_only_its_own_rows_are_seen(plane: ControlPlane) -> None:
     acme = await plane.make_customer()
     other = await plane.make_customer(name="Borealis")

@@ -198,6 +198,15 @@ async def test_rolling_back_twice_goes_back_twice(plane: ControlPlane) -> None:
 
 
 @with_control
+async def test_a_revision_activated_twice_in_a_row_is_one_step_back(plane: ControlPlane) -> None:
+    card = await plane.make_sell_card()
+    await load(plane, card, query="activate=true")
+    await load(plane, card, query="activate=true")
+    await plane.post(f"/rate-cards/{card}/revisions/2/activate", {}, status=200)
+    assert (await plane.post(f"/rate-cards/{card}/rollback", None, status=200))["id"] == 1
+
+
+@with_control
 async def test_a_call_is_priced_by_the_active_revision(plane: ControlPlane) -> None:
     card = await plane.make_sell_card()
     body = {"number": "442071838750", "duration_ms": 61_000}

@@ -24,11 +24,11 @@ def test_a_name_and_its_key_have_the_same_key_in_any_case_and_form(name: str) ->
     key = name_key(name)
     assert name_key(key) == key
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
-        assert name_key(unicodedata.normalize(form, name)) == key  # type: ignore[arg-type]
+        assert name_key(unicodedata.normalize(form, name)) == key
     assert name_key(f"  {name}\t") == key
 
 
-@given(st.integers(0, 7_289_654_400_000))
+@given(st.integers(0, 7_289_654_399_999))
 def test_times_go_to_milliseconds_and_back(ms: int) -> None:
     assert moment_ms("at", ms_moment(ms)) == ms
     text = ms_moment(ms).isoformat()

@@ -97,6 +97,25 @@ def test_writers_take_turns(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_writers_of_two_processes_take_turns_too(tmp_path: Path) -> None:
+    async def run() -> None:
+        stores = [await migrated(tmp_path), open_store(f"sqlite:///{tmp_path / 'tandem.db'}")]
+
+        async def count(store: Store) -> None:
+            async with store.begin() as tx:
+                seen = await current_version(tx)
+                await asyncio.sleep(0)
+                await tx.execute(update(tables.snapshot_version).values(version=seen + 1))
+
+        await asyncio.gather(*(count(store) for store in stores * 10))
+        async with stores[1].read() as tx:
+            assert await current_version(tx) == 21
+        for store in stores:
+            await store.close()
+
+    asyncio.run(run())
+
+
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     async def run() -> None:
         store = await migrated(tmp_path)
