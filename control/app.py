@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Coroutine, Iterator
@@ -35,6 +36,7 @@ BACKLOG: Final = 256
 SHUTDOWN_S: Final = 3
 """Requests that still run when we are told to end have this long."""
 KEEP_ALIVE_S: Final = 30
+GC_THRESHOLDS: Final = (50_000, 20, 100)
 SWITCH_WAIT_S: Final = 10.0
 """The "ready" line waits this long for the switch."""
 
@@ -115,6 +117,11 @@ class ControlPlane:
     async def _announce(self, server: _Server, link: SwitchLink, url: str, key_file: Path) -> None:
         """Load the example where it was asked for, then say that all is ready: what is changed is in force."""
         await server.ready.wait()
+        # What is loaded by now stays: the collector need not walk through it at every batch of CDRs,
+        # and these make many objects and no cycles.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
             async with asyncio.timeout(SWITCH_WAIT_S):
                 await link.wait_connected()
