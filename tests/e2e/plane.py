@@ -1,0 +1,213 @@
+"""A data plane that may be killed, traced and started again on the same folder and ports.
+
+`Bench` runs one switch well from begin to end; here the ends are violent. Faults are injected with
+strace attached to the running process and lifted by detaching it, so that they hit a switch in
+full work and nothing in it knows of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from config.settings import Journal, Limits, Listener, Settings, Sip, Timers, Tls
+from sipp_scenarios.places import PORT, TLS_PORT, Place
+from sipp_scenarios.prices import compile_decks
+from sipp_scenarios.switch_process import ROOT, as_toml
+from sipp_scenarios.traps import free_loopback_block
+from switch.frames import ReadStats, Stats
+from switch.journal_read import JournalReader
+from switch.records import CallEnded, Cdr
+from switch.segments import list_segments
+from switch.snapshot import Record, Snapshot
+from tests.e2e.peer import Address, Dialog, Peer
+from tests.fakes.control_client import ControlClient
+
+START_S = 20.0
+STOP_S = 20.0
+ATTACH_S = 10.0
+QUICK = Timers(t1_ms=200, t2_ms=800, t4_ms=1_000)
+
+
+class Plane:
+    """One folder and the switch on it; `start` may come again after `kill`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        vendors: int = 1,
+        records: Callable[[Place], list[Record]] = Place.records,
+        timers: Timers = QUICK,
+        limits: Limits | None = None,
+        journal: Journal | None = None,
+        tls: Tls | None = None,
+        drain_s: float = 0.5,
+    ) -> None:
+        self.place = Place(free_loopback_block(), 1, vendors)
+        self.switch: Address = self.place.switch
+        self.tls_at: Address = (self.switch[0], TLS_PORT)
+        self.customer: Address = self.place.caller
+        self.vendor: Address = self.place.vendors[0]
+        self.stranger: Address = self.place.stranger
+        self.folder = folder
+        self.data = folder / "data"
+        self.process: subprocess.Popen[str] | None = None
+        compile_decks(folder)
+        listeners = [Listener(transport=kind, host=self.switch[0], port=PORT) for kind in ("udp", "tcp")]
+        if tls is not None:
+            listeners.append(Listener(transport="tls", host=self.switch[0], port=TLS_PORT))
+        settings = Settings(
+            sip=Sip(listeners=tuple(listeners), allow_loopback=True),
+            tls=tls or Tls(),
+            timers=timers,
+            limits=limits or Limits(),
+            journal=journal or Journal(sync="os"),
+            drain_s=drain_s,
+        )
+        (folder / "tandem.toml").write_text(as_toml(settings))
+        snapshot = Snapshot(version=1, records=tuple(records(self.place)))
+        (folder / "snapshot.json").write_bytes(msgspec.json.encode(snapshot))
+
+    def command(self) -> list[str]:
+        flags = ["-P"] if os.environ.get("TANDEM_TEST_COMPILED") == "1" else []
+        files = ["--snapshot", "snapshot.json", "--settings", "tandem.toml", "--data", str(self.data)]
+        return [sys.executable, *flags, "-m", "switch", *files]
+
+    def environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        if os.environ.get("TANDEM_TEST_COMPILED") == "1":
+            environment.pop("PYTHONPATH", None)
+        else:
+            environment["PYTHONPATH"] = str(ROOT)
+        return environment
+
+    def start(self) -> None:
+        """Returns when the switch says that it is ready."""
+        with (self.folder / "switch.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdout=subprocess.PIPE, stderr=log, cwd=self.folder, env=self.environment(), text=True
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline().startswith("ready"), self.log()[-3000:]
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(STOP_S)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def peer(self, at: Address, transport: str = "udp") -> Peer:
+        return Peer(at, self.switch, transport=transport)
+
+    def log(self) -> str:
+        return (self.folder / "switch.log").read_text(errors="replace")
+
+    def assert_sound(self) -> None:
+        """It answers a stranger's OPTIONS, and has not logged a traceback."""
+        with self.peer((self.place.other(88)[0], 0)) as prober:
+            dialog = Dialog(prober, "", uri=f"sip:{self.switch[0]}:{PORT}")
+            prober.send(dialog.request("OPTIONS", 1, dialog.branch))
+            assert prober.wait_for_final("OPTIONS").status == 200
+        assert "Traceback" not in self.log(), self.log()[-3000:]
+
+    def wait(self, claim: Callable[[], object], what: str, within_s: float = 10.0) -> None:
+        ends = time.monotonic() + within_s
+        while not claim():
+            assert time.monotonic() < ends, f"waited for {what}; the log ends:\n{self.log()[-2000:]}"
+            time.sleep(0.02)
+
+    def cdrs(self) -> list[Cdr]:
+        """Every CDR in the journal, read anew from its begin."""
+        reader = JournalReader(self.data / "journal", 0)
+        found: list[Cdr] = []
+        while records := reader.read(1_000):
+            found.extend(record.cdr for _, record in records if isinstance(record, CallEnded))
+        return found
+
+    def newest_segment(self) -> Path:
+        return list_segments(self.data / "journal")[-1].path
+
+    def stats(self) -> Stats:
+        """As the control plane reads them."""
+        return asyncio.run(self._read_stats())
+
+    async def _read_stats(self) -> Stats:
+        client = await ControlClient.connect(self.data / "switch.sock")
+        client.say(ReadStats(id=1))
+        while True:
+            answer = await client.hear()
+            if getattr(answer, "id", 0) == 1:
+                client.writer.close()
+                return msgspec.msgpack.decode(answer.result, type=Stats)
+
+    def standing_alarms(self) -> set[str]:
+        """Names of the alarms that a control process hears of when it connects now."""
+        return asyncio.run(self._hear_alarms())
+
+    async def _hear_alarms(self) -> set[str]:
+        client = await ControlClient.connect(self.data / "switch.sock")
+        client.say(ReadStats(id=1))
+        names: set[str] = set()
+        while True:
+            answer = await client.hear()
+            if getattr(answer, "id", 0) == 1:
+                client.writer.close()
+                return names
+            names.add(getattr(answer, "name", ""))
+
+    def resident_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * 4096
+
+    def descriptors(self) -> int:
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
+    @contextmanager
+    def fault(self, inject: str, *paths: Path, syscall: str = "") -> Iterator[None]:
+        """Let a system call fail while inside, such as `fdatasync:error=EIO`, on those files alone."""
+        name = syscall or inject.partition(":")[0]
+        trace = self.folder / "strace.out"
+        trace.unlink(missing_ok=True)
+        narrowed = [word for path in paths for word in ("-P", str(path))]
+        command = ["strace", "-f", "-qq", "-p", str(self.pid), *narrowed, "-o", str(trace)]
+        tracer = subprocess.Popen([*command, "-e", f"trace={name}", "-e", f"inject={inject}"])
+        threads = {int(entry.name) for entry in Path(f"/proc/{self.pid}/task").iterdir()}
+        try:
+            self.wait(lambda: all(_tracer_of(self.pid, thread) for thread in threads), "strace", ATTACH_S)
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait(STOP_S)
+
+
+def _tracer_of(pid: int, thread: int) -> int:
+    """Who traces that thread; 0: nobody. A thread that is gone counts as traced."""
+    try:
+        status = Path(f"/proc/{pid}/task/{thread}/status").read_text()
+    except OSError:
+        return -1
+    return int(status.partition("TracerPid:")[2].split()[0])
