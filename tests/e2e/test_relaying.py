@@ -143,3 +143,28 @@ def test_a_contact_inside_a_dialog_leads_no_packet_to_a_third_party(shared_bench
         vendor.send(reply(vendor, vendor.wait_for_request("BYE"), 200, "OK"))
         assert caller.wait_for_final("BYE").status == 200
         bench.assert_alive()
+
+
+@pytest.mark.parametrize("contact", ["{switch}", "0.0.0.0:5060", "224.0.0.1:5060", "255.255.255.255:5060", "[::1]:9"])
+def test_a_contact_that_nobody_can_be_called_at_makes_no_loop_and_ends_the_call(
+    shared_bench: Bench, contact: str
+) -> None:
+    """The callee's 200 names us, everybody or nobody as its Contact; the caller's BYE still ends the charge."""
+    bench = shared_bench
+    with bench.peer(bench.customer) as caller, bench.peer(bench.vendor) as vendor:
+        dialog = bench.call(caller)
+        caller.send(dialog.invite())
+        invite = vendor.wait_for_request("INVITE")
+        named = contact.format(switch=f"{bench.switch[0]}:{bench.switch[1]}")
+        answer = reply(vendor, invite, 200, "OK", body=SDP)
+        vendor.send(answer.replace(f"vendor@{vendor.at[0]}:{vendor.at[1]}", f"vendor@{named}"))
+        caller.send(dialog.ack(caller.wait_for_final()))
+        caller.send(dialog.inside("BYE", 2))
+        byes = [seen for seen in vendor.drain(0.4) if seen.method == "BYE"]
+        for bye in byes[:1]:
+            vendor.send(reply(vendor, bye, 200, "OK"))
+        cdr = bench.cdr_of(dialog)
+        assert (cdr.cause, cdr.release) == ("normal", "caller")
+        assert cdr.duration_ms < 1_000
+        assert len({seen.header("Via") for seen in byes}) <= 1
+        bench.assert_alive()
