@@ -92,7 +92,9 @@ def open_store(url: str) -> Store:
         raise ValueError(f"store.url: {backend} is not supported; use sqlite or postgresql")
     parsed = parsed.set(drivername=DRIVERS[backend])
     if backend != "sqlite":
-        engine = create_async_engine(parsed, json_serializer=to_json, json_deserializer=from_json, pool_pre_ping=True)
+        engine = create_async_engine(
+            parsed, json_serializer=to_json, json_deserializer=from_json, pool_pre_ping=True, hide_parameters=True
+        )
         return Store(engine, engine, is_sqlite=False)
     if parsed.database in (None, "", ":memory:"):
         raise ValueError("store.url: SQLite needs a file")
@@ -114,6 +116,7 @@ def from_json(text: str | bytes) -> Any:
 def _sqlite_engine(url: str, *, connections: int) -> AsyncEngine:
     return create_async_engine(
         url,
+        hide_parameters=True,
         json_serializer=to_json,
         json_deserializer=from_json,
         pool_size=connections,

@@ -142,6 +142,26 @@ def test_foreign_keys_count_and_the_disk_is_waited_for(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_an_error_of_the_store_does_not_say_what_was_to_be_stored(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = await migrated(tmp_path)
+        row = {
+            "customer_id": 99,
+            "username": "alice",
+            "realm": "x",
+            "ha1_md5": "5ec2e7",
+            "created_ms": 1,
+            "updated_ms": 1,
+        }
+        async with store.begin() as tx:
+            with pytest.raises(IntegrityError) as caught:
+                await tx.execute(insert(tables.sip_users).values(**row))
+        assert "5ec2e7" not in str(caught.value)
+        await store.close()
+
+    asyncio.run(run())
+
+
 def test_the_audit_trail_is_only_ever_added_to(tmp_path: Path) -> None:
     async def run() -> None:
         store = await migrated(tmp_path)
