@@ -182,6 +182,29 @@ def test_calls_that_end_while_the_control_process_is_stopped_and_killed_all_have
     assert tandem.stop() == 0
 
 
+def test_damage_in_the_journal_shows_in_health_and_stops_no_call(tandem: Installation) -> None:
+    tandem.start("--example")
+    control = tandem.child("control")
+    os.kill(control, signal.SIGSTOP)
+    with Peer(("127.0.0.1", 0), tandem.sip) as caller:
+        for number in range(3):
+            assert refused_call(caller, f"200344207100000{number}") == 403
+        (segment,) = (tandem.data / "journal").glob("*.tj")
+        content = segment.read_bytes()
+        place = content.index(b"2003442071000001")
+        with segment.open("r+b") as file:
+            file.seek(place)
+            file.write(b"9")
+        os.kill(control, signal.SIGKILL)
+        tandem.wait(lambda: len(tandem.ready_lines()) >= 3, "the control process")
+        tandem.wait(lambda: tandem.health()["status"] == "degraded", "health to say so")
+        (fault,) = tandem.health()["faults"]
+        assert segment.name in fault
+        assert "checksum" in fault
+        assert [row["dialled_in"] for row in tandem.api.items("/cdrs")] == ["2003442071000000"]
+        assert refused_call(caller, "2003442071000009") == 403
+
+
 def test_calls_go_on_by_the_last_configuration_after_both_planes_were_killed(
     tandem: Installation, tmp_path: Path
 ) -> None:
