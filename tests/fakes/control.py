@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from litestar.testing import AsyncTestClient
+import httpx
 
 from control.api.app import create_app
 from control.services.admin_keys import ADMIN_KEYS, AdminKeyNew
@@ -103,7 +103,7 @@ class ControlPlane:
         self.clock = Clock()
         self.ctx = Context(store, self.publisher, switch=self.switch, data_folder=folder, now_ms=self.clock)
         self.keys: dict[Role, str] = {}
-        self.client: AsyncTestClient[Any]
+        self.client: httpx.AsyncClient
 
     async def request(
         self, method: str, path: str, json: Any = None, *, role: Role = "admin", status: int | None = None, **more: Any
@@ -152,7 +152,9 @@ async def running_control(folder: Path) -> AsyncIterator[ControlPlane]:
     store = open_store(f"sqlite:///{folder / 'tandem.db'}")
     plane = ControlPlane(store, folder)
     plane.keys = dict(_template["keys"])
-    async with AsyncTestClient(create_app(plane.ctx)) as client:
+    # In the loop of the test itself, which the store's connections belong to.
+    transport = httpx.ASGITransport(create_app(plane.ctx), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://tandem.test") as client:
         plane.client = client
         yield plane
     await store.close()
