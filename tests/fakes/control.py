@@ -153,7 +153,8 @@ async def running_control(folder: Path) -> AsyncIterator[ControlPlane]:
     plane = ControlPlane(store, folder)
     plane.keys = dict(_template["keys"])
     # In the loop of the test itself, which the store's connections belong to.
-    transport = httpx.ASGITransport(create_app(plane.ctx), raise_app_exceptions=False)
+    app: Any = create_app(plane.ctx)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://tandem.test") as client:
         plane.client = client
         yield plane
