@@ -276,6 +276,11 @@ class Engine:
             # statelessly; a switch that bills has nothing to do with calls that it does not know.
             self.board.count("responses_unmatched")
             return
+        via = response.via
+        if not self.hops.is_own(via.host, via.port or DEFAULT_PORT):
+            # "If there is a mismatch, the response MUST be silently discarded" (RFC 3261 §18.1.2).
+            self.board.count("responses_misaddressed")
+            return
         if isinstance(transaction, ClientTransaction):
             transaction.receive(response, now)
 
