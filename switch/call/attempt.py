@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import trait
 
-from switch.outputs import Flow
+from switch.outputs import Flow, Send
 from switch.transaction.client import ClientTransaction, ClientUser
 from switch.transaction.hop_by_hop import cancel
 from switch.transaction.layer import Layer
@@ -25,7 +25,7 @@ RING: Final = 3
 GUARD: Final = 4
 
 FORKS_MAX: Final = 16
-"""Early dialogs of one attempt that are remembered; a vendor that forks wider is on its own."""
+"""Early dialogs of one attempt, and stray answers, that are remembered; a vendor that forks wider is on its own."""
 
 
 @trait
@@ -68,7 +68,7 @@ class Attempt(ClientUser, TimerOwner):
         self.cause: str = ""
         self.early: dict[bytes, Response] = {}
         """Last provisional response by To tag: the early dialogs of this attempt."""
-        self.strays: dict[bytes, bytes] = {}
+        self.strays: dict[bytes, Send] = {}
         """ACKs that were sent to stray answers, by To tag, to be repeated with their 2xx."""
         self.is_given_up: bool = False
         self._cancel_lines: list[bytes] = []

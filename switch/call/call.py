@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from switch.call.attempt import Attempt, AttemptUser
+from switch.call.attempt import FORKS_MAX, Attempt, AttemptUser
 from switch.call.forwarding import Swap, forward_request, forward_response
 from switch.call.hops import Hops
 from switch.call.ids import Ids
 from switch.call.leg import Leg, egress_leg, ingress_leg, request_in_dialog
 from switch.call.relay import Relay, RelayUser
-from switch.outputs import Flow
+from switch.outputs import Flow, Send
 from switch.transaction.layer import Layer
 from switch.transaction.server import ServerTransaction, ServerUser
 from switch.transaction.timers import Timer, TimerOwner
@@ -182,15 +182,18 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
     def on_stray_answer(self, attempt: Attempt, response: Response, now: float) -> None:
         ack = attempt.strays.get(response.to_tag)
         if ack is not None:
-            self.layer.send(attempt.flow, ack)
+            self.layer.sends.append(ack)
+            return
+        if len(attempt.strays) >= FORKS_MAX:
             return
         leg = self._leg_of(attempt, response)
-        if not leg.request_uri:
-            return  # without a Contact there is nobody to send anything to
         local = self.hops.locals[leg.flow.listener]
-        ack = request_in_dialog(leg, b"ACK", leg.local_cseq, local.via_start + self.ids.branch())
+        data = request_in_dialog(leg, b"ACK", leg.local_cseq, local.via_start + self.ids.branch())
+        ack = Send(leg.flow, data)
         attempt.strays[response.to_tag] = ack
-        self.layer.send(leg.flow, ack)
+        self.layer.sends.append(ack)
+        # The caller may have been inside the early dialog that this answer confirms.
+        leg.local_cseq = max(leg.local_cseq, self.ingress.remote_cseq)
         self._send_bye(leg, (), now)
 
     def _leg_of(self, attempt: Attempt, response: Response) -> Leg:

@@ -9,7 +9,7 @@ request inside, or back into us.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from switch.outputs import Address, Flow
@@ -67,6 +67,7 @@ class Hops:
         """
         self.locals: list[Local] = locals_
         self._own: set[tuple[bytes, int]] = set()
+        self._own_hosts: set[bytes] = set()
         self._own_names: set[bytes] = {name.lower().encode("utf-8") for name in domains}
         self._own_ips: set[str] = set()
         self._record_routes: dict[int, list[bytes]] = {}
@@ -75,6 +76,8 @@ class Hops:
             bare = (f"[{local.host}]" if local.is_ipv6 else local.host).encode("ascii")
             self._own.add((bare, local.port))
             self._own.add((local.shown_host.lower(), local.shown_port))
+            self._own_hosts.add(bare)
+            self._own_hosts.add(local.shown_host.lower())
             self._own_ips.add(local.host)
 
     def is_own_ip(self, ip: str) -> bool:
@@ -86,7 +89,7 @@ class Hops:
             return True
         if port:
             return (host, port) in self._own
-        return any(host == known for known, _ in self._own)
+        return host in self._own_hosts
 
     def record_route_lines(self, ingress: int, egress: int) -> list[bytes]:
         """Our Record-Route lines for a dialog between two listeners, topmost first.
@@ -148,6 +151,8 @@ class Hops:
             return ""
         if text == source_ip:
             return text
+        if host in self._own_hosts:
+            return ""  # whatever listens there on another port is no peer's to reach
         kind = self._kind(bare, text)
         if kind == _NAME or kind == _NEVER or (":" in text) != (":" in source_ip):
             return ""
@@ -175,6 +180,8 @@ def _kind_of(text: str) -> int:
         return _NAME
     if address.is_unspecified or address.is_multicast or text == "255.255.255.255":
         return _NEVER
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return _NEVER  # an IPv4 address in disguise: no SIP peer names itself so
     if address.is_loopback:
         return _LOOPBACK
     return _PRIVATE if address.is_private or address.is_link_local else _PUBLIC

@@ -16,7 +16,8 @@ from switch.wire.errors import ParseError
 from switch.wire.headers import CONTACT, RECORD_ROUTE
 from switch.wire.message import Message, Request, Response
 from switch.wire.name_addr import NameAddr
-from switch.wire.uri import parse_uri
+from switch.wire.scan import split_commas
+from switch.wire.uri import Uri, parse_uri
 
 
 class Leg:
@@ -52,7 +53,6 @@ class Leg:
         self.flow: Flow = heard_from
         self.request_uri: bytes = b""
         self.routes: bytes = b""
-        self._ips: list[str] = [heard_from.address[0]]
 
     def set_target(self, target: bytes, route_set: list[bytes], hops: Hops) -> None:
         """Take the peer's Contact and the route set of the dialog; nothing is looked up later."""
@@ -72,8 +72,6 @@ class Leg:
                 self.request_uri = first
                 self.routes = b", ".join([*route_set[1:], b"<" + target + b">"])
             self.flow = hops.towards(first, self.heard_from)
-        if self.flow.address[0] not in self._ips:
-            self._ips.append(self.flow.address[0])
 
     def refresh_target(self, target: bytes, hops: Hops) -> None:
         """A re-INVITE or UPDATE brought a new Contact (RFC 3261 §12.2); the route set stays."""
@@ -82,7 +80,8 @@ class Leg:
 
     def is_from_peer(self, flow: Flow) -> bool:
         """Whether a packet comes from where this peer has spoken from or wanted to be reached."""
-        return flow.address[0] in self._ips
+        ip = flow.address[0]
+        return ip == self.heard_from.address[0] or ip == self.flow.address[0]
 
 
 def contact_uri(message: Message) -> bytes:
@@ -90,9 +89,11 @@ def contact_uri(message: Message) -> bytes:
     value = message.first(CONTACT)
     if value is None:
         return b""
-    values = message.all(CONTACT) if b"," in value else [value]
     try:
-        address = NameAddr.parse(values[0])
+        if 44 in value:
+            values = split_commas(value)
+            value = values[0] if values else b""
+        address = NameAddr.parse(value)
         uri = parse_uri(address.uri)
     except ParseError:
         return b""
@@ -103,9 +104,8 @@ def ingress_leg(invite: Request, heard_from: Flow, local_tag: bytes, hops: Hops)
     """The caller's side, from its INVITE. `local_tag` is what a failure of ours carries."""
     leg = Leg(invite.call_id, invite.from_value(), invite.from_tag, invite.to_value(), local_tag, heard_from)
     leg.remote_cseq = invite.cseq
-    target = contact_uri(invite)
-    if target:
-        leg.set_target(target, valid_routes(invite.all(RECORD_ROUTE)), hops)
+    routes = valid_routes(_record_routes(invite)) if RECORD_ROUTE in invite.ids else []
+    leg.set_target(contact_uri(invite) or _source_uri(heard_from), routes, hops)
     return leg
 
 
@@ -121,18 +121,16 @@ def egress_leg(response: Response, from_value: bytes, from_tag: bytes, cseq: int
     leg = Leg(response.call_id, response.to_value(), response.to_tag, from_value, from_tag, heard_from)
     leg.local_cseq = cseq
     beyond: list[bytes] = []
-    for value in response.all(RECORD_ROUTE):
+    for value in _record_routes(response):
         try:
-            uri = parse_uri(NameAddr.parse(value).uri)
+            uri = _route_uri(value)
         except ParseError:
             continue
         if hops.is_own(uri.host, uri.port):
             break
         beyond.append(value)
     beyond.reverse()
-    target = contact_uri(response)
-    if target:
-        leg.set_target(target, beyond, hops)
+    leg.set_target(contact_uri(response) or _source_uri(heard_from), beyond, hops)
     return leg
 
 
@@ -141,12 +139,39 @@ def valid_routes(values: Sequence[bytes]) -> list[bytes]:
     found: list[bytes] = []
     for value in values:
         try:
+            _route_uri(value)
             address = NameAddr.parse(value)
-            parse_uri(address.uri)
         except ParseError:
             continue
         found.append(value if not address.is_bare else b"<" + address.uri + b">")
     return found
+
+
+def _record_routes(message: Message) -> list[bytes]:
+    """All values; none where a quoted string or `<` has no end, since nobody could tell them apart."""
+    try:
+        return message.all(RECORD_ROUTE)
+    except ParseError:
+        return []
+
+
+def _route_uri(value: bytes) -> Uri:
+    """Raises ParseError for what cannot be a hop."""
+    uri = parse_uri(NameAddr.parse(value).uri)
+    if uri.scheme != b"sip" and uri.scheme != b"sips":
+        raise ParseError("Route that is no SIP URI")
+    return uri
+
+
+def _source_uri(flow: Flow) -> bytes:
+    """The peer by where it speaks from.
+
+    Contact is mandatory where a dialog begins (RFC 3261 §8.1.1.8, §12.1.1). Of peers that leave it out,
+    or name what is no SIP URI, calls have to be ended like others: a call that cannot be sent a BYE
+    is one that runs on.
+    """
+    host, port = flow.address
+    return b"sip:%b:%d" % ((f"[{host}]" if ":" in host else host).encode("ascii"), port)
 
 
 def request_in_dialog(leg: Leg, method: bytes, cseq: int, via_line: bytes, extra: Sequence[bytes] = ()) -> bytes:
