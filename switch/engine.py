@@ -40,6 +40,7 @@ from switch.transaction.timers import NEVER
 from switch.wire.build import response_to
 from switch.wire.errors import ParseError
 from switch.wire.headers import PROXY_AUTHORIZATION, PROXY_REQUIRE, REQUIRE, ROUTE, USER_AGENT
+from switch.wire.limits import Limits
 from switch.wire.message import Request, Response, parse_message
 from switch.wire.name_addr import NameAddr
 from switch.wire.terse import terse
@@ -113,7 +114,15 @@ class Engine:
         """Why the journal takes no more records; new calls are refused meanwhile."""
         self._is_silent: bool = settings.sip.unknown_source == "silence"
         self._allows_loopback: bool = settings.sip.allow_loopback
-        self._transactions_max: int = settings.limits.transactions_max
+        limits = settings.limits
+        self._transactions_max: int = limits.transactions_max
+        self._limits: Limits = Limits(
+            limits.header_bytes_max,
+            limits.header_lines_max,
+            limits.line_bytes_max,
+            limits.vias_max,
+            limits.body_bytes_max,
+        )
         self._server_lines: list[bytes] = (
             [b"Server: " + settings.sip.server_name.encode("utf-8")] if settings.sip.server_name else []
         )
@@ -125,7 +134,7 @@ class Engine:
         self._now = now
         board = self.board
         try:
-            message = parse_message(data)
+            message = parse_message(data, self._limits)
         except ParseError as error:
             board.count("messages_malformed")
             request = error.request
@@ -293,7 +302,7 @@ class Engine:
             transaction = layer.servers.get(server_key(request, b"INVITE"))
             if isinstance(transaction, ServerTransaction) and transaction.state != ACCEPTED:
                 transaction.receive_ack(now)
-            elif request.to_tag:
+            elif (request.to_tag or self._is_to_tagless(request)) and request.max_forwards != 0:
                 self._receive_in_dialog(request, b"", flow, now)
             return
         if method == b"CANCEL":
@@ -310,6 +319,8 @@ class Engine:
             self._receive_in_dialog(request, key, flow, now)
         elif method == b"INVITE":
             self._receive_invite(request, key, flow, now)
+        elif self._is_to_tagless(request):
+            self._receive_in_dialog(request, key, flow, now)
         elif method == b"OPTIONS":
             self._receive_options(request, flow)
         else:
@@ -317,9 +328,13 @@ class Engine:
             self.board.count("requests_refused")
             self._reply(request, flow, 405, b"Method Not Allowed", [ALLOW])
 
+    def _is_to_tagless(self, request: Request) -> bool:
+        """Whether it is for a caller of RFC 2543, whose null tag is a tag like others (RFC 3261 §12.1.1)."""
+        return dialog_key(request.call_id, b"") in self.board.calls.by_dialog
+
     def _is_sound(self, request: Request, flow: Flow) -> bool:
         """RFC 3261 §16.3: what every request has to pass before it is looked at; refused if not."""
-        if request.max_forwards == 0 and request.method != b"OPTIONS":
+        if request.max_forwards == 0 and (request.method != b"OPTIONS" or request.to_tag):
             self._reply(request, flow, 483, b"Too Many Hops")
             return False
         required = request.first(PROXY_REQUIRE)
@@ -331,7 +346,7 @@ class Engine:
 
     def _receive_options(self, request: Request, flow: Flow) -> None:
         """Somebody asks whether we are there (RFC 3261 §11.2)."""
-        uri = parse_uri(request.uri)
+        uri = request.target
         if uri.scheme not in _SCHEMES:
             self._reply(request, flow, 416, b"Unsupported URI Scheme")
         elif request.first(REQUIRE) is not None:
@@ -400,9 +415,13 @@ class Engine:
             board.count("calls_turned_away")
             self._refuse_statelessly(request, flow, cause)
             return
-        uri = parse_uri(request.uri)
+        uri = request.target
         if uri.scheme not in _SCHEMES:
             self._reply(request, flow, 416, b"Unsupported URI Scheme")
+            return
+        if request.via_count >= self._limits.vias_max:
+            # With ours it would be one more than we read: no answer could come back.
+            self._reply(request, flow, 483, b"Too Many Hops")
             return
         if self._is_merged_or_looped(request):
             self._reply(request, flow, 482, b"Loop Detected")
@@ -410,6 +429,8 @@ class Engine:
         dialled = uri.user_text()
         caller_uri = parse_uri(NameAddr.parse(request.from_value()).uri)
         cli = caller_uri.user_text()
+        # All that can turn out to be broken is read before there is any state.
+        is_foreign = not self._is_ours(uri) or self._has_foreign_route(request)
         local = self.hops.locals[flow.listener]
         source_ip = flow.address[0]
         facts = Facts(
@@ -429,7 +450,7 @@ class Engine:
             verdict = decide(self.tables, self.live, facts)
         if verdict is None or (isinstance(verdict, Reject) and verdict.customer is None):
             # A stranger by address; perhaps a user by password.
-            answers = _lines_of(request, PROXY_AUTHORIZATION)
+            answers = request.each(PROXY_AUTHORIZATION)
             if not self.tables.users:
                 self._refuse_stranger(request, flow, Cause.SOURCE_UNKNOWN)
                 return
@@ -451,7 +472,7 @@ class Engine:
         if isinstance(verdict, Reject):
             self._refuse(request, server, flow, verdict, dialled, cli, now)
             return
-        if not self._is_ours(uri) or self._has_foreign_route(request):
+        if is_foreign:
             self._refuse(request, server, flow, _foreign(verdict), dialled, cli, now)
             return
         # The hold has its place here, as the last thing before the forward.
@@ -593,13 +614,6 @@ class Engine:
         if port == flow.address[1]:
             return flow
         return Flow(flow.listener, (flow.address[0], port))
-
-
-def _lines_of(request: Request, header: int) -> list[bytes]:
-    """Values of a header that is no comma list, a line each."""
-    return [
-        line.partition(b":")[2].strip() for line, hid in zip(request.lines, request.ids, strict=True) if hid == header
-    ]
 
 
 def _foreign(plan: Plan) -> Reject:
