@@ -254,7 +254,7 @@ def _swapped(from_value: bytes, cli: str) -> Swap:
     bare = replace_uri(from_value, changed)
     if address.display:
         # A display name would still tell the number that was taken away.
-        bare = bare[bare.index(b"<") :]
+        bare = bare[address.uri_start - 1 :]
     return Swap(from_value, bare)
 
 

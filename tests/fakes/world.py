@@ -22,6 +22,7 @@ from switch.engine import Engine
 from switch.outputs import Event, Send
 from switch.records import CallEnded, Cdr
 from switch.snapshot import Record, Snapshot
+from switch.wire.errors import ParseError
 from switch.wire.headers import CONTACT, FROM, RECORD_ROUTE, TO, VIA
 from switch.wire.message import Message, Request, Response, parse_message
 from tests.fakes.carrier import DEFAULT_DECKS, DEFAULT_RECORDS
@@ -209,14 +210,14 @@ class Caller(Peer):
     ) -> bytes:
         """A request inside the dialog that the last response with a tag opened."""
         opened = [r for r in self.received if isinstance(r, Response) and r.to_tag and 100 < r.status < 300][-1]
-        contact = (opened.first(CONTACT) or b"<sip:nobody@invalid.>").strip(b"<>")
+        contact = _uri_of(opened.first(CONTACT))
         self.serial += 1
         data = b"\r\n".join(
             [
                 method.encode() + b" " + contact + b" SIP/2.0",
                 self._via(f"z9hG4bKd{self.serial}{method}"),
                 b"Max-Forwards: 70",
-                *[b"Route: " + value for value in reversed(opened.all(RECORD_ROUTE))],
+                *[b"Route: " + value for value in _routes_of(opened)],
                 *self._identity(to=b"To: " + (to or opened.to_value())),
                 f"CSeq: {cseq} {method}".encode(),
                 *extra,
@@ -280,7 +281,7 @@ class Vendor(Peer):
         routes = [b"Route: " + value for value in invite.all(RECORD_ROUTE)]
         data = b"\r\n".join(
             [
-                method.encode() + b" " + (invite.first(CONTACT) or b"").strip(b"<>") + b" SIP/2.0",
+                method.encode() + b" " + _uri_of(invite.first(CONTACT)) + b" SIP/2.0",
                 f"Via: SIP/2.0/UDP {self.address[0]}:5060;branch=z9hG4bKv{method}{cseq}".encode(),
                 b"Max-Forwards: 70",
                 *routes,
@@ -405,3 +406,17 @@ class World:
 def settings(**sip: object) -> Settings:
     """Default settings with some of `[sip]` changed."""
     return Settings(sip=msgspec.structs.replace(Sip(), **sip))
+
+
+def _uri_of(contact: bytes | None) -> bytes:
+    """The URI of a Contact; where it has none, one that says so."""
+    uri = (contact or b"").strip(b"<>")
+    return uri if uri.startswith(b"sip:") else b"sip:nobody@invalid."
+
+
+def _routes_of(opened: Message) -> list[bytes]:
+    """The route set as the caller has it; none where it cannot be read."""
+    try:
+        return opened.all(RECORD_ROUTE)[::-1]
+    except ParseError:
+        return []
