@@ -1,6 +1,9 @@
 # Every target sets up what it needs. `make help` lists them.
 SHELL := /bin/bash
 PY := .venv/bin/python
+# Debian's own Python goes first: it is built with profile feedback and link-time optimisation, and calls
+# cost a quarter less on it than on one that pyenv built. `make PYTHON311=…` takes another 3.11.
+PYTHON311 ?= $(shell bash bench/tools.sh which-python)
 SOURCES := $(shell find config rating switch control -type f -not -name '*.pyc' 2>/dev/null)
 
 .PHONY: help run demo test test-fast check bench clean setup build lock
@@ -15,7 +18,7 @@ help:
 # Python packages, pinned with hashes. The stamp makes repeats free.
 .venv/.deps: requirements.txt
 	@bash bench/tools.sh python
-	test -x $(PY) || python3.11 -m venv .venv
+	test -x $(PY) || $(PYTHON311) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
@@ -57,7 +60,7 @@ bench: tools-bench .venv/.built
 
 # Pins again what pyproject.toml asks for, with hashes and without addresses.
 lock:
-	python3.11 -m venv build/lock
+	$(PYTHON311) -m venv build/lock
 	build/lock/bin/pip install --quiet pip-tools 'setuptools==80.9.0'
 	build/lock/bin/pip-compile --quiet --extra dev --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --no-emit-find-links --allow-unsafe --strip-extras --no-header --no-annotate -o requirements.txt pyproject.toml
