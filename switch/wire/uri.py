@@ -19,6 +19,12 @@ URI: Final = refusing(URI_BYTES)
 
 _HEX: Final = refusing(b"0123456789abcdefABCDEF")
 
+KNOWN_MAX: Final = 8_192
+KNOWN_BYTES_MAX: Final = 128
+"""URIs that have been taken apart are remembered, up to this many of this length: within a call the
+same Contact comes as Contact, as Request-URI of ACK and BYE and as next hop, and between two trunks
+in every call."""
+
 
 class Uri:
     """One URI, taken apart.
@@ -53,6 +59,9 @@ class Uri:
                 user may be forwarded as it stands, but nobody may route or log by it.
         """
         return percent_decoded(self.user)
+
+
+_known: Final[dict[bytes, Uri]] = {}
 
 
 def percent_decoded(text: bytes) -> str:
@@ -139,12 +148,24 @@ def check_uri(uri: bytes) -> None:
 
 
 def parse_uri(raw: bytes) -> Uri:
-    """Take a URI apart.
+    """Take a URI apart. The result may be shared by all who ask for the same bytes: it is only read.
 
     Raises:
         ParseError: RFC 3261 §25.1 (RFC 3966 §3 for tel) forbids it; schemes other than sip, sips
             and tel are only checked for their bytes.
     """
+    known = _known.get(raw)
+    if known is not None:
+        return known
+    uri = _parse(raw)
+    if len(raw) <= KNOWN_BYTES_MAX:
+        if len(_known) >= KNOWN_MAX:
+            _known.clear()
+        _known[raw] = uri
+    return uri
+
+
+def _parse(raw: bytes) -> Uri:
     if 0 in raw.translate(URI):
         raise ParseError("bad byte in URI")
     if raw[:4] == b"sip:":
