@@ -42,7 +42,7 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     private_key: str = ""
     ca_file: str = ""
     """PEM roots that vendor certificates are checked against; empty: the system's."""
-    handshakes_open_max: Positive = 64
+    handshakes_open_max: Positive = 256
     """Handshakes under way at once; more are closed, so that stalled ones starve nobody."""
     handshake_timeout_s: Seconds = 5.0
 

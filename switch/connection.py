@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -30,7 +31,7 @@ UNCONFIRMED_S: Final = 4.0
 """A connection lost this soon after a message, with nothing heard since, has lost the message too."""
 UNCONFIRMED_MAX: Final = 256
 HANDSHAKE_GRACE_S: Final = 0.5
-"""With all handshakes taken, the oldest that has had this long gives way to a new one."""
+"""With all handshakes taken and no address greedier than others, the oldest that has had this long gives way."""
 CLOSE_TIMEOUT_S: Final = 5.0
 PONG: Final = b"\r\n"
 
@@ -197,13 +198,22 @@ class Connection(asyncio.Protocol):
             return
         if len(shared.handshakes) >= shared.tls.handshakes_open_max:
             shared.refused += 1
-            oldest, begun_at = next(iter(shared.handshakes.items()))
-            is_stalled = self._active_at - begun_at > HANDSHAKE_GRACE_S
-            (oldest if is_stalled else self).close("too many TLS handshakes under way", is_abrupt=True)
-            if not is_stalled:
+            victim = self._handshake_in_the_way()
+            (victim or self).close("too many TLS handshakes under way", is_abrupt=True)
+            if victim is None:
                 return
         shared.handshakes[self] = self._active_at
         self._tls = TlsChannel(shared.certificates.server(), None)
+
+    def _handshake_in_the_way(self) -> Connection | None:
+        """Whose handshake ends for ours: of the address that has most of them, or one that has stalled."""
+        handshakes = self.listener.shared.handshakes
+        counts = Counter(connection.address[0] for connection in handshakes)
+        host, most = counts.most_common(1)[0]
+        if most > counts[self.address[0]] + 1:
+            return next(connection for connection in handshakes if connection.address[0] == host)
+        oldest, begun_at = next(iter(handshakes.items()))
+        return oldest if self._active_at - begun_at > HANDSHAKE_GRACE_S else None
 
     def _end_handshake(self) -> None:
         self._is_shaking_hands = False

@@ -43,9 +43,11 @@ class Bench:
         self.shell = StreamListener(0, Listener(transport=kind, host="127.0.0.1", port=0), self.shared)
         self.pump.transports = [self.shell]
 
-    async def connect(self, context: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(
+        self, context: ssl.SSLContext | None = None, *, local_addr: tuple[str, int] | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(
-            *self.shell.address, ssl=context, server_hostname="us" if context else None
+            *self.shell.address, ssl=context, server_hostname="us" if context else None, local_addr=local_addr
         )
 
     def send(self, *items: Send | Close) -> None:
@@ -379,6 +381,27 @@ def test_stalled_handshakes_do_not_keep_others_out(tls: Tls, monkeypatch: pytest
         assert await reader.readexactly(len(MESSAGE)) == MESSAGE
         for _, other in [*stalled, (reader, writer)]:
             other.close()
+
+    play(scene, "tls", tls=msgspec.structs.replace(tls, handshakes_open_max=4))
+
+
+def test_who_has_most_of_the_handshakes_makes_room_for_others(tls: Tls) -> None:
+    """At once, without waiting for the grace that all have."""
+
+    async def scene(bench: Bench) -> None:
+        stalled = [await bench.connect() for _ in range(4)]
+        await until(lambda: len(bench.shared.handshakes) == 4)
+        reader, writer = await bench.connect(trusting(tls), local_addr=("127.0.0.77", 0))
+        writer.write(MESSAGE)
+        assert await reader.readexactly(len(MESSAGE)) == MESSAGE
+        assert len(bench.shared.handshakes) == 3
+        stalled.append(await bench.connect())
+        await until(lambda: len(bench.shared.handshakes) == 4)
+        surplus, other = await bench.connect()  # of the greedy address itself: the newest is refused
+        assert await ended(surplus) == b""
+        assert len(bench.shared.handshakes) == 4
+        for _, opened in [*stalled, (reader, writer), (surplus, other)]:
+            opened.close()
 
     play(scene, "tls", tls=msgspec.structs.replace(tls, handshakes_open_max=4))
 
