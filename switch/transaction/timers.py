@@ -107,6 +107,13 @@ class Timers:
         if now < self._next:
             return
         self._next = NEVER
+        try:
+            self._fire_due(now)
+        finally:
+            # A fault in one owner must not stop the clock of all others.
+            self._next = self._earliest(now)
+
+    def _fire_due(self, now: float) -> None:
         for queue in list(self._queues.values()):
             while queue.timers:
                 timer = queue.timers[0]
@@ -132,7 +139,9 @@ class Timers:
             heapq.heappop(self._heap)
             top.owner = None
             heap_owner.fire(top.kind, now)
-        # What fired may have started timers, also in queues already passed: look again at all heads.
+
+    def _earliest(self, now: float) -> float:
+        """What fired may have started timers, also in queues already passed: look again at all heads."""
         earliest = NEVER
         for queue in self._queues.values():
             timers = queue.timers
@@ -140,9 +149,7 @@ class Timers:
                 earliest = timers[0].deadline
         if self._heap and self._heap[0][0] < earliest:
             earliest = self._heap[0][0]
-        if earliest < now + TICK_S:
-            earliest = now + TICK_S
-        self._next = earliest
+        return max(earliest, now + TICK_S)
 
     def running(self) -> int:
         """How many timers are started and not stopped; walks them all, for tests and leak checks."""

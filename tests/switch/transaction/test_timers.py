@@ -82,3 +82,19 @@ def test_every_running_timer_fires_within_a_tick_of_its_deadline(
     assert sorted(kind for kind, _ in clock.fired) == sorted(due)
     for kind, at in clock.fired:
         assert due[kind] <= at <= due[kind] + 2 * TICK_S
+
+
+def test_a_fault_in_one_owner_stops_no_other_timer() -> None:
+    class Faulty(TimerOwner):
+        def fire(self, kind: int, now: float) -> None:
+            raise RuntimeError("ours")
+
+    timers = Timers()
+    timers.start(100, Faulty(), 1, 0.0)
+    other = Clock()
+    timers.start(200, other, 2, 0.0)
+    with pytest.raises(RuntimeError):
+        timers.run(0.15)
+    assert timers.next_deadline() <= 0.2
+    timers.run(0.2)
+    assert [kind for kind, _ in other.fired] == [2]
