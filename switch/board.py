@@ -18,6 +18,8 @@ from switch.transaction.layer import Layer
 
 TARGET_REST_S: Final = 30.0
 """An address of a gateway's name that could not be reached is passed over this long (RFC 3263 §4.3)."""
+RESTING_MAX: Final = 1_024
+"""Addresses at rest before those whose time is over are looked for."""
 
 
 class Options:
@@ -29,7 +31,6 @@ class Options:
         self.ring_ms: int = 120_000
         self.max_duration_s: int = 14_400
         self.udp_request_bytes_max: int = 1_300
-        self.server_name: bytes = b""
 
 
 class Board:
@@ -108,6 +109,9 @@ class Board:
 
     def rest_target(self, flow: Flow, now: float) -> None:
         """An address did not answer; others of the same name go first for a while."""
+        if len(self._resting) >= RESTING_MAX:
+            # Names whose addresses keep changing leave theirs behind.
+            self._resting = {target: until for target, until in self._resting.items() if until > now}
         transport = self.hops.locals[flow.listener].transport
         self._resting[transport, flow.address[0], flow.address[1]] = now + TARGET_REST_S
 
