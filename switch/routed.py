@@ -65,8 +65,7 @@ class RoutedCall(Call):
         self.plan: Plan = plan
         self.dialled_in: str = dialled_in
         self.cli_in: str = cli_in
-        self.is_challenged: bool = is_challenged
-        """It came with credentials for us, which no vendor must see."""
+        self.is_challenged = is_challenged
         self.wall_offset_s: float = board.wall_offset_s
         """Of the INVITE: a wall clock that is set during the call moves none of its times."""
         self.tries: list[Try] = []
@@ -83,32 +82,37 @@ class RoutedCall(Call):
             self.swap = _swapped(self.ingress.remote_value, plan.cli_out)
 
     def next_attempt(self, now: float) -> None:
-        board = self.board
         options = self.plan.options
         while self._position < len(options):
             index = self._position
             self._position += 1
-            option = options[index]
+            if self._try_option(index, options[index], now):
+                return
+        self._exhausted(now)
+
+    def _try_option(self, index: int, option: Option, now: float) -> bool:
+        """Begin an attempt at one of a vendor's gateways; False if none of them can be reached now."""
+        board = self.board
+        reason = detail = ""
+        while True:
             chosen = choose_gateway(board.tables, board.live, option, now, board.now_ms(now), board.rng, self._tried)
             if isinstance(chosen, Skip):
-                self._explain(index, option, chosen.reason, chosen.detail)
-                continue
+                self._explain(index, option, reason or chosen.reason, detail or chosen.detail)
+                return False
             self._tried.add(chosen.id)
             flow = board.flow_to(chosen, now)
             if flow is None:
-                self._explain(index, option, "unhealthy", f"gateway {chosen.id}: {chosen.host} is not resolved")
-                continue
-            if self._wants_tls() and chosen.transport != "tls":
-                self._explain(index, option, "insecure", "sips wants TLS (RFC 3261 §26.2.2)")
-                continue
-            self._explain(index, option, "taken", f"gateway {chosen.id}")
-            self._try(option, chosen, flow, now)
-            return
-        self._exhausted(now)
+                reason, detail = "unhealthy", f"gateway {chosen.id}: {chosen.host} is not resolved"
+            elif self._wants_tls() and chosen.transport != "tls":
+                reason, detail = "insecure", "sips wants TLS (RFC 3261 §26.2.2)"
+            else:
+                self._explain(index, option, "taken", f"gateway {chosen.id}")
+                self._try(option, chosen, flow, now)
+                return True
 
     def _wants_tls(self) -> bool:
         invite = self.invite
-        return invite is not None and invite.uri[:5].lower() == b"sips:"
+        return invite is not None and invite.target.scheme == b"sips"
 
     def _try(self, option: Option, gateway: Gateway, flow: Flow, now: float) -> None:
         board = self.board
@@ -147,7 +151,7 @@ class RoutedCall(Call):
             uri = f"{uri}:{gateway.port}"
         if transport != "udp":
             uri = f"{uri};transport={transport}"
-        return self.build_invite(uri.encode("ascii"), flow, branch, drops_credentials=self.is_challenged)
+        return self.build_invite(uri.encode("ascii"), flow, branch)
 
     def on_vendor_failure(self, attempt: Attempt, response: Response, now: float) -> None:
         board = self.board

@@ -92,6 +92,10 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.early_legs: dict[bytes, Leg] = {}
         """Callee legs by tag, for requests inside early dialogs (PRACK, UPDATE)."""
         self.swap: Swap | None = None
+        self.is_challenged: bool = False
+        """The caller's requests carry credentials for us, which no vendor must see."""
+        self.has_left: bool = False
+        """The caller sent a BYE before the answer: what still fails is not tried elsewhere."""
         self.state: int = TRYING
         self.invited_at: float = now
         self.progress_at: float = 0.0
@@ -137,9 +141,10 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         """Send an INVITE built by `build_invite`."""
         self.attempts.append(attempt)
         self.attempt = attempt
+        self.early_legs.clear()
         attempt.start(branch, data, now, is_reliable=self.hops.locals[attempt.flow.listener].is_reliable)
 
-    def build_invite(self, uri: bytes, flow: Flow, branch: bytes, *, drops_credentials: bool) -> bytes:
+    def build_invite(self, uri: bytes, flow: Flow, branch: bytes) -> bytes:
         invite = self.invite
         assert invite is not None, "attempts end with the answer"
         swap = self.swap
@@ -150,7 +155,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             self.server.via_value,
             record_routes=self.hops.record_route_lines(self.source.listener, flow.listener),
             from_value=b"" if swap is None else swap.callee_side,
-            drops_credentials=drops_credentials,
+            drops_credentials=self.is_challenged,
             drops_identity=swap is not None,
         )
 
@@ -159,7 +164,10 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         if status >= 300:
             self.on_attempt_over(attempt, now)
             if self.state < ANSWERED and attempt is self.attempt:
-                self.on_vendor_failure(attempt, response, now)
+                if self.has_left:
+                    self._fail_abandoned(now)
+                else:
+                    self.on_vendor_failure(attempt, response, now)
         elif status >= 200:
             if self.egress is None and self.state < ANSWERED:
                 self._answer(attempt, response, now)
@@ -177,7 +185,10 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
     def on_attempt_failed(self, attempt: Attempt, cause: str, now: float) -> None:
         self.on_attempt_over(attempt, now)
         if self.state < ANSWERED and attempt is self.attempt:
-            self.next_attempt(now)
+            if self.has_left:
+                self._fail_abandoned(now)
+            else:
+                self.next_attempt(now)
 
     def on_stray_answer(self, attempt: Attempt, response: Response, now: float) -> None:
         ack = attempt.strays.get(response.to_tag)
@@ -217,8 +228,8 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         early = self.early_legs.get(response.to_tag)
         if early is not None:
             self.egress.remote_cseq = early.remote_cseq
-            self.egress.local_cseq = max(early.local_cseq, self.invite_cseq)
-            self.early_legs.clear()
+            self.egress.local_cseq = early.local_cseq
+        self.early_legs.clear()
         self.ingress.local_value = self.egress.remote_value
         self.ingress.local_tag = response.to_tag
         self.state = ANSWERED
@@ -263,6 +274,9 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         if self.attempt is not None:
             self.attempt.give_up("cancelled", now, reason_lines(cancel))
             self.on_attempt_over(self.attempt, now)
+        self._fail_abandoned(now)
+
+    def _fail_abandoned(self, now: float) -> None:
         self.fail(487, b"Request Terminated", "cancelled", CALLER, now)
 
     # Within the dialog.
@@ -304,8 +318,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         method = request.method
         local = self.hops.locals[receiver.flow.listener]
         branch = self.ids.branch()
-        if not receiver.request_uri:
-            return 481
         if method == b"ACK":
             if is_from_caller and request.cseq == self.invite_cseq and self._no_ack is not None:
                 self._no_ack.stop()
@@ -317,9 +329,12 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             return 481
         if is_bye and self.egress is None and not is_from_caller:
             return 481  # a callee must not end an early dialog so (RFC 3261 §15)
-        if request.cseq <= sender.remote_cseq:
-            return 500  # RFC 3261 §12.2.2; copies have been absorbed by their transaction
-        sender.remote_cseq = request.cseq
+        # RFC 3261 §12.2.2; copies have been absorbed by their transaction. A caller counts anew in each
+        # of its early dialogs, and its numbers are the callee's: that leg knows the last.
+        last_cseq = receiver.local_cseq if is_from_caller else sender.remote_cseq
+        if request.cseq <= last_cseq:
+            return 500
+        sender.remote_cseq = max(sender.remote_cseq, request.cseq)
         receiver.local_cseq = max(receiver.local_cseq, request.cseq)
         server = ServerTransaction(
             self.layer,
@@ -331,6 +346,8 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         )
         if is_bye and self.state == ANSWERED:
             self._end(CALLER if is_from_caller else CALLEE, "normal", now)
+        elif is_bye and self.egress is None:
+            self.has_left = True
         relay = Relay(self.layer, self.hops, self, server, sender, receiver, self.swap, is_from_caller=is_from_caller)
         data = self._pass_on(request, receiver, via_value, branch, is_from_caller)
         relay.start(branch, data, receiver.flow, now, is_reliable=local.is_reliable)
@@ -352,6 +369,8 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             routes=receiver.routes,
             from_value=from_value,
             to_value=to_value,
+            drops_credentials=is_from_caller and self.is_challenged,
+            drops_identity=is_from_caller and swap is not None,
         )
 
     def on_relayed(self, relay: Relay, now: float) -> None:
@@ -378,7 +397,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             self._forget()
         elif self.state < ANSWERED:
             if self.attempt is not None:
-                self.attempt.give_up(cause, now)
+                self.attempt.give_up("cancelled", now)
                 self.on_attempt_over(self.attempt, now)
             self.fail(480, b"Temporarily Unavailable", cause, SWITCH, now, reason)
 
@@ -390,8 +409,6 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             self.end_by_switch("max_duration", now)
 
     def _send_bye(self, leg: Leg, extra: Sequence[bytes], now: float) -> None:
-        if not leg.request_uri:
-            return
         local = self.hops.locals[leg.flow.listener]
         branch = self.ids.branch()
         leg.local_cseq += 1

@@ -5,6 +5,8 @@ Every method goes through: re-INVITE, UPDATE, INFO, PRACK, REFER, MESSAGE, BYE a
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import trait
 
 from switch.call.forwarding import Swap, forward_response
@@ -15,9 +17,13 @@ from switch.transaction.client import ClientTransaction, ClientUser
 from switch.transaction.hop_by_hop import cancel
 from switch.transaction.layer import Layer
 from switch.transaction.server import ServerTransaction, ServerUser
+from switch.transaction.timers import Timer, TimerOwner
 from switch.transaction.unheard import request_alone
 from switch.wire.build import response_to
 from switch.wire.message import Request, Response
+
+TIMER_C_MS: Final = 181_000
+"""A re-INVITE may ring that long, counted anew with each provisional response (RFC 3261 §16.6 step 11)."""
 
 
 @trait
@@ -29,7 +35,7 @@ class RelayUser:
         raise NotImplementedError
 
 
-class Relay(ClientUser, ServerUser):
+class Relay(ClientUser, ServerUser, TimerOwner):
     """One in-dialog request between two legs."""
 
     def __init__(
@@ -58,6 +64,9 @@ class Relay(ClientUser, ServerUser):
         self.is_refreshing: bool = self.method == b"INVITE" or self.method == b"UPDATE"
         self.contact: bytes = contact_uri(request) if self.is_refreshing else b""
         self.client: ClientTransaction | None = None
+        self._is_cancel_wanted: bool = False
+        self._is_cancelled: bool = False
+        self._patience: Timer | None = None
         server.user = self
 
     def start(self, branch: bytes, data: bytes, flow: Flow, now: float, *, is_reliable: bool) -> None:
@@ -70,6 +79,8 @@ class Relay(ClientUser, ServerUser):
 
     def on_response(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         status = response.status
+        if transaction.is_invite:
+            self._note(transaction, status, now)
         if status == 100:
             return
         if self.is_refreshing and 200 <= status < 300:
@@ -88,25 +99,57 @@ class Relay(ClientUser, ServerUser):
             self.user.on_relayed(self, now)
 
     def on_no_response(self, transaction: ClientTransaction, reason: str, now: float) -> None:
+        self._give_up(503 if reason != "timeout" else 408, now)
+
+    def on_cancel(self, transaction: ServerTransaction, cancel_request: Request, now: float) -> None:
+        """Cancel a re-INVITE onwards, as soon as RFC 3261 §9.1 allows it; its own 487 ends it."""
+        self._is_cancel_wanted = True
+        client = self.client
+        if client is not None and client.has_provisional():
+            self._send_cancel(client, now)
+
+    def fire(self, kind: int, now: float) -> None:
+        client = self.client
+        if client is None or not client.is_pending():
+            return
+        if not self._is_cancelled:
+            self._send_cancel(client, now)
+        else:
+            client.terminate()
+            self._give_up(408, now)
+
+    def _note(self, client: ClientTransaction, status: int, now: float) -> None:
+        """A re-INVITE has been answered with this: wait on for so long, or no more."""
+        if status < 200 and self._is_cancelled:
+            return
+        if self._patience is not None:
+            self._patience.stop()
+            self._patience = None
+        if status >= 200:
+            return
+        if self._is_cancel_wanted:
+            self._send_cancel(client, now)
+        else:
+            self._patience = self.layer.timers.start(TIMER_C_MS, self, 0, now)
+
+    def _send_cancel(self, client: ClientTransaction, now: float) -> None:
+        if self._is_cancelled:
+            return
+        self._is_cancelled = True
+        layer = self.layer
+        data = cancel(client.data)
+        request_alone(layer, b"CANCEL", client.branch, data, client.flow, now, is_reliable=client.is_reliable)
+        if self._patience is not None:
+            self._patience.stop()
+        self._patience = layer.timers.start(layer.values.patience_ms, self, 0, now)
+
+    def _give_up(self, status: int, now: float) -> None:
+        """No final response will come."""
         request = self.server.request
-        if self.method == b"INVITE" and request is not None:
-            data = response_to(request, 408, b"Request Timeout", to_tag=b"", via_value=self.server.via_value)
-            self.server.respond(408, data, now)
+        if request is not None and (status != 408 or self.method == b"INVITE"):
+            phrase = b"Request Timeout" if status == 408 else b"Service Unavailable"
+            self.server.respond(status, response_to(request, status, phrase, via_value=self.server.via_value), now)
         else:
             # RFC 4320 §4.2: a 408 to a non-INVITE would only come too late.
             self.server.terminate()
         self.user.on_relayed(self, now)
-
-    def on_cancel(self, transaction: ServerTransaction, cancel_request: Request, now: float) -> None:
-        """Cancel a re-INVITE onwards; its own 487 ends it."""
-        client = self.client
-        if client is not None and client.has_provisional():
-            request_alone(
-                self.layer,
-                b"CANCEL",
-                client.branch,
-                cancel(client.data),
-                client.flow,
-                now,
-                is_reliable=client.is_reliable,
-            )

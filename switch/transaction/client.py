@@ -105,6 +105,12 @@ class ClientTransaction(Transaction, TimerOwner):
         self._step(event, response, "", now)
 
     def transport_failed(self, reason: str, now: float) -> None:
+        flow = self.flow
+        if flow.connection and (self.state == CALLING or self.state == TRYING):
+            # The stream that the peer had is gone; its address may still take a new one.
+            self.flow = Flow(flow.listener, flow.address, 0, flow.server_name, flow.tls_verify)
+            self._token = self.layer.send_watched(self.flow, self.data, self)
+            return
         self._step(TRANSPORT_ERROR, None, reason, now)
 
     def fire(self, kind: int, now: float) -> None:
