@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
+import os
 import signal
 import socket
 from collections.abc import Coroutine, Iterator
@@ -24,7 +26,7 @@ from control.api.app import create_app
 from control.example import load_example
 from control.ingest import Ingest
 from control.link import SwitchLink
-from control.places import KEY_FILE, SWITCH_SOCKET, URL_FILE
+from control.places import KEY_FILE, LOCK_FILE, SWITCH_SOCKET, URL_FILE
 from control.publish import SwitchPublisher
 from control.schedule import Schedule
 from control.services.admin_keys import ensure_first_key
@@ -60,15 +62,34 @@ class ControlPlane:
         """Serve until SIGTERM or SIGINT.
 
         Raises:
-            StartError: the port, the store or the data folder cannot be used.
+            StartError: the port, the store or the data folder cannot be used, or is in use.
         """
-        listening = self._listen()
-        store = await self._open_store()
+        with self._taken_folder():
+            listening = self._listen()
+            store = await self._open_store()
+            try:
+                await self._serve(listening, store)
+            finally:
+                await store.close()
+                listening.close()
+
+    @contextlib.contextmanager
+    def _taken_folder(self) -> Iterator[None]:
+        """The data folder is ours: two readers of one journal, or two schedules, would do things twice."""
+        lock = -1
         try:
-            await self._serve(listening, store)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise StartError(f"{self._folder}: another control process runs on this data folder") from error
+        except OSError as error:
+            raise StartError(f"{self._folder}: {error.strerror}") from error
+        try:
+            yield
         finally:
-            await store.close()
-            listening.close()
+            os.close(lock)
 
     async def _serve(self, listening: socket.socket, store: Store) -> None:
         link = SwitchLink(self._folder / SWITCH_SOCKET)
@@ -157,7 +178,6 @@ class ControlPlane:
     async def _open_store(self) -> Store:
         url = self._settings.store.url or f"sqlite:///{self._folder / 'tandem.db'}"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             store = open_store(url)
             await store.migrate()
         except ValueError as error:
