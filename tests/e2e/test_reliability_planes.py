@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import config
+from control.supervisor import child_environment
 from sipp_scenarios.traps import free_ports
 from tests.e2e.peer import Address, Peer, answered_call, hang_up
 from tests.fakes.installation import Installation
@@ -144,4 +147,19 @@ def test_a_second_tandem_on_the_same_data_refuses_in_one_line_and_harms_nothing(
         assert tandem.health()["status"] == "ok"
         call = whole_call(tandem.sip, vendor, 1)
         tandem.wait(lambda: call in cdrs(tandem), "the CDR")
+    assert tandem.stop() == 0
+
+
+def test_a_second_control_process_alone_refuses_too(tandem: Installation, tmp_path: Path) -> None:
+    tandem.start()
+    second = tmp_path / "second.toml"
+    second.write_text(tandem.config.read_text().replace("[api]\nport = ", "[api]\nport = 0 # "))
+    url = tandem.url
+    command = [sys.executable, "-P", "-m", "control", "--settings", str(second), "--data", str(tandem.data)]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"tandem: {tandem.data}: another control process runs on this data folder\n"
+    assert tandem.url == url
+    os.kill(tandem.child("control"), signal.SIGKILL)  # the lock goes with the process that had it
+    tandem.wait(lambda: len(tandem.ready_lines()) >= 3, "the control process")
     assert tandem.stop() == 0
