@@ -241,86 +241,183 @@ def _start_response(data: bytes, lines: list[bytes], body: bytes, start: bytes) 
     return Response(data, lines, body, status, start[12:])
 
 
+class Line:
+    """What one header line says, as far as every message is read for it.
+
+    `value` is the tag of From and To, the Call-ID, or the method of CSeq; `number` that of CSeq,
+    Max-Forwards or Content-Length; `vias` counts the values of a Via line, and `via` is the first
+    of them, once it has been asked for.
+    """
+
+    __slots__ = ("header", "is_checked", "number", "text", "value", "via", "vias")
+
+    def __init__(self, header: int, text: bytes) -> None:
+        self.header: int = header
+        self.text: bytes = text
+        """What stands behind the colon, unfolded and stripped; of a Via line the first value."""
+        self.value: bytes = b""
+        self.number: int = -1
+        self.vias: int = 0
+        self.via: Via | None = None
+        self.is_checked: bool = False
+        """Contact and Max-Forwards are only held against the grammar in requests."""
+
+
+LINES_MAX: Final = 8_192
+LINE_BYTES_MAX: Final = 256
+"""Lines that have been read are remembered, two generations of so many of at most this length. Of
+the lines of a call most have been seen: in the message before, or in the last call of the trunk."""
+
+
+class _Memory:
+    """Lines read lately. Full, the young generation becomes the old one, which is forgotten: what is
+    asked for again moves back, so that the lines of every call stay and those of one call go."""
+
+    def __init__(self) -> None:
+        self.young: dict[bytes, Line] = {}
+        self.old: dict[bytes, Line] = {}
+
+    def find(self, raw: bytes) -> Line:
+        """The line as read before, or read now.
+
+        Raises:
+            ParseError: it breaks the grammar; it is not remembered then.
+        """
+        line = self.old.get(raw)
+        if line is None:
+            line = _read_line(raw, False)
+            # Answers to challenges come once, and are nobody's business afterwards.
+            if len(raw) > LINE_BYTES_MAX or line.header in (PROXY_AUTHORIZATION, AUTHORIZATION):
+                return line
+        if len(self.young) >= LINES_MAX:
+            self.old = self.young
+            self.young = {}
+        self.young[raw] = line
+        return line
+
+
+_memory: Final = _Memory()
+
+
 def _read_headers(message: Message, limits: Limits, is_folded: bool) -> None:
     """Fill in ids and values.
 
     Raises:
         ParseError: as `parse_message`.
     """
-    lines = message.lines
+    memory = _memory
+    young = memory.young
     ids = message.ids
     is_request = isinstance(message, Request)
     content_length = -1
-    top_via = b""
+    max_forwards = -1
+    top: Line | None = None
+    vias = 0
     seen = 0
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        hid = SPELLINGS.get(name, -1)
-        if hid < 0:
-            hid = slow_header_id(name)
-        if not colon:
-            raise ParseError("header line without colon")
+    for raw in message.lines:
+        line = None if is_folded else young.get(raw)
+        if line is None:
+            if is_folded:
+                line = _read_line(raw, True)
+            else:
+                line = memory.find(raw)
+                young = memory.young
+        hid = line.header
         ids.append(hid)
         if hid > AUTHORIZATION:
             continue
-        value = unfold(value) if is_folded else _stripped(value)
         if hid == VIA:
-            if 44 in value:
-                # No empty values here: where responses go is no place for a guess.
-                values = split_outside(value, 44, True)
-                if b"" in values:
-                    raise ParseError("empty Via")
-                message.via_count += len(values)
-                value = values[0]
-            else:
-                message.via_count += 1
-            if message.via_index < 0:
+            vias += line.vias
+            if top is None:
+                top = line
                 message.via_index = len(ids) - 1
-                top_via = value
-            continue
-        if hid == CONTACT:
-            if is_request:
-                _check_contact(value)
-            continue
-        if hid in (PROXY_AUTHORIZATION, AUTHORIZATION):
-            _check_quotes(value)
             continue
         if hid == FROM:
-            message.from_tag = _tag(value)
+            message.from_tag = line.value
         elif hid == TO:
-            message.to_tag = _tag(value)
+            message.to_tag = line.value
         elif hid == CALL_ID:
-            if not value or 0 in value.translate(_CALL_ID):
-                raise ParseError("bad Call-ID")
-            message.call_id = value
+            message.call_id = line.value
         elif hid == CSEQ:
-            _read_cseq(message, value)
-        elif hid == MAX_FORWARDS:
-            if isinstance(message, Request):
-                message.max_forwards = _max_forwards(value)
+            message.cseq = line.number
+            message.cseq_method = line.value
         elif hid == CONTENT_LENGTH:
-            content_length = read_content_length(value)
-        else:  # Route and Record-Route: read when asked
-            continue
+            content_length = line.number
+        else:
+            if is_request and not line.is_checked:
+                _check_for_request(line)
+            if hid != MAX_FORWARDS:
+                continue  # Contact, Route and their like: more than one may come
+            max_forwards = line.number
         bit = 1 << hid
         if seen & bit:
             raise ParseError("header comes twice")
         seen |= bit
-    if seen & _MANDATORY != _MANDATORY or message.via_count == 0:
+    if seen & _MANDATORY != _MANDATORY or top is None:
         raise ParseError("mandatory header missing")
-    if message.via_count > limits.vias_max:
+    if vias > limits.vias_max:
         raise ParseError("too many Vias", 513)
-    message.via = Via.parse(top_via)
-    if isinstance(message, Request) and message.cseq_method != message.method:
-        raise ParseError("CSeq names another method")
+    message.via_count = vias
+    via = top.via
+    if via is None:
+        via = top.via = Via.parse(top.text)
+    message.via = via
+    if isinstance(message, Request):
+        message.max_forwards = max_forwards
+        if message.cseq_method != message.method:
+            raise ParseError("CSeq names another method")
+    size = len(message.body)
     if content_length >= 0:
-        size = len(message.body)
         if size > content_length:
             message.body = message.body[:content_length]
+            size = content_length
         elif size < content_length:
             raise ParseError("body shorter than Content-Length")
-    if len(message.body) > limits.body_bytes_max:
+    if size > limits.body_bytes_max:
         raise ParseError("body too large", 413)
+
+
+def _read_line(raw: bytes, is_folded: bool) -> Line:
+    name, colon, value = raw.partition(b":")
+    hid = SPELLINGS.get(name, -1)
+    if hid < 0:
+        hid = slow_header_id(name)
+    if not colon:
+        raise ParseError("header line without colon")
+    if hid > AUTHORIZATION:
+        return Line(hid, b"")
+    value = unfold(value) if is_folded else _stripped(value)
+    line = Line(hid, value)
+    if hid == VIA:
+        line.vias = 1
+        if 44 in value:
+            # No empty values here: where responses go is no place for a guess.
+            values = split_outside(value, 44, True)
+            if b"" in values:
+                raise ParseError("empty Via")
+            line.vias = len(values)
+            line.text = values[0]
+    elif hid == FROM or hid == TO:
+        line.value = _tag(value)
+    elif hid == CALL_ID:
+        if not value or 0 in value.translate(_CALL_ID):
+            raise ParseError("bad Call-ID")
+        line.value = value
+    elif hid == CSEQ:
+        _read_cseq(line, value)
+    elif hid == CONTENT_LENGTH:
+        line.number = read_content_length(value)
+    elif hid in (PROXY_AUTHORIZATION, AUTHORIZATION):
+        _check_quotes(value)
+    return line
+
+
+def _check_for_request(line: Line) -> None:
+    if line.header == CONTACT:
+        _check_contact(line.text)
+    elif line.header == MAX_FORWARDS:
+        line.number = _max_forwards(line.text)
+    line.is_checked = True
 
 
 def _stripped(value: bytes) -> bytes:
@@ -373,21 +470,21 @@ def _max_forwards(value: bytes) -> int:
     return number
 
 
-def _read_cseq(message: Message, value: bytes) -> None:
+def _read_cseq(line: Line, value: bytes) -> None:
     number, _, method = value.partition(b" ")
     cseq = _NUMBERS.get(number, -1)
     if cseq >= 0 and method in KNOWN_METHODS:
-        message.cseq = cseq
-        message.cseq_method = method
+        line.number = cseq
+        line.value = method
         return
     if not number.isdigit() or len(number) > 10 or method not in KNOWN_METHODS:
         words = value.replace(b"\t", b" ").split()
         if len(words) != 2 or not words[0].isdigit() or len(words[0]) > 20 or not is_token(words[1]):
             raise ParseError("bad CSeq")
         number, method = words
-    message.cseq = int(number)
-    message.cseq_method = method
-    if message.cseq > 0xFFFF_FFFF:  # RFC 3261 §8.1.1.5: 32 bits
+    line.number = int(number)
+    line.value = method
+    if line.number > 0xFFFF_FFFF:  # RFC 3261 §8.1.1.5: 32 bits
         raise ParseError("CSeq too large")
 
 
@@ -510,6 +607,9 @@ def _salvage_value(request: Request, hid: int, value: bytes) -> None:
         elif hid == CALL_ID:
             request.call_id = value
         elif hid == CSEQ:
-            _read_cseq(request, value)
+            line = Line(hid, value)
+            _read_cseq(line, value)
+            request.cseq = line.number
+            request.cseq_method = line.value
     except (ParseError, IndexError):
         return

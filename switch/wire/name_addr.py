@@ -6,7 +6,7 @@ from typing import Final
 
 from switch.wire.errors import ParseError
 from switch.wire.scan import end_of_quoted, parse_params, refusing
-from switch.wire.uri import URI, check_uri
+from switch.wire.uri import KNOWN_BYTES_MAX, KNOWN_MAX, URI, check_uri
 
 # Unquoted display names are tokens by the grammar; peers also send dots, parentheses and raw UTF-8.
 # What would move the end of the name or of the value stays refused.
@@ -31,34 +31,49 @@ class NameAddr:
 
     @staticmethod
     def parse(value: bytes) -> NameAddr:
-        """Read one value, unfolded.
+        """Read one value, unfolded. The result may be shared by all who ask for the same bytes.
 
         Raises:
             ParseError: RFC 3261 §25.1 forbids it.
         """
-        value = value.strip(b" \t")
-        address = NameAddr()
-        if value[:1] == b'"':
-            end = end_of_quoted(value, 0)
-            address.display = value[:end]
-            start = value.find(b"<", end)
-            if start < 0 or value[end:start].strip(b" \t"):
-                raise ParseError("display name without <")
+        known = _known.get(value)
+        if known is not None:
+            return known
+        address = _parse(value)
+        if len(value) <= KNOWN_BYTES_MAX:
+            if len(_known) >= KNOWN_MAX:
+                _known.clear()
+            _known[value] = address
+        return address
+
+
+_known: Final[dict[bytes, NameAddr]] = {}
+
+
+def _parse(value: bytes) -> NameAddr:
+    value = value.strip(b" \t")
+    address = NameAddr()
+    if value[:1] == b'"':
+        end = end_of_quoted(value, 0)
+        address.display = value[:end]
+        start = value.find(b"<", end)
+        if start < 0 or value[end:start].strip(b" \t"):
+            raise ParseError("display name without <")
+        rest = _read_bracketed(address, value, start)
+    else:
+        start = value.find(b"<")
+        if start >= 0:
+            address.display = value[:start].rstrip(b" \t")
+            _check_display(address.display)
             rest = _read_bracketed(address, value, start)
         else:
-            start = value.find(b"<")
-            if start >= 0:
-                address.display = value[:start].rstrip(b" \t")
-                _check_display(address.display)
-                rest = _read_bracketed(address, value, start)
-            else:
-                rest = _read_bare(address, value)
-        if rest:
-            if rest[:1] != b";":
-                raise ParseError("text after the URI")
-            address.params = parse_params(rest[1:])
-            address.tag = address.params.get(b"tag", b"")
-        return address
+            rest = _read_bare(address, value)
+    if rest:
+        if rest[:1] != b";":
+            raise ParseError("text after the URI")
+        address.params = parse_params(rest[1:])
+        address.tag = address.params.get(b"tag", b"")
+    return address
 
 
 def _check_display(display: bytes) -> None:
