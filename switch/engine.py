@@ -206,7 +206,12 @@ class Engine:
 
     def load(self, snapshot: Snapshot) -> None:
         """Take a whole snapshot in place of the one held."""
+        before = list(self.tables.gateways)
         self.tables.load(snapshot)
+        for gateway_id in before:
+            if gateway_id not in self.tables.gateways:
+                self.board.forget_gateway(gateway_id)
+                self.live.forget(layer_key(GATEWAY, gateway_id))
         self.board.list_vendor_ips()
         self._configured()
 

@@ -126,8 +126,8 @@ class Probers:
         for gateway_id in list(self._running):
             prober = self._running[gateway_id]
             record = gateways.get(gateway_id)
-            if record is prober.gateway:
-                continue
+            if record == prober.gateway:
+                continue  # a whole snapshot brings new records of the same content
             prober.stop()
             del self._running[gateway_id]
             if record is None or not record.probe or not record.enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from config.settings import Listener, Settings, Sip
@@ -252,3 +253,20 @@ def test_simulation_decides_as_a_call_would_and_sends_nothing(tmp_path: Path) ->
     assert (refused.is_admitted, refused.cause, refused.status) == (False, "no_sell_rate", 404)
     world.run_for(1)
     assert world.log == []
+
+
+def test_a_whole_snapshot_goes_on_probing_as_before_and_forgets_gateways_that_are_gone(tmp_path: Path) -> None:
+    world = World(tmp_path, records=PROBED)
+    world.run_for(33)
+    assert [g.gateway_id for g in world.engine.stats().gateways] == [1]
+    sent = len(world.sent("OPTIONS", CHEAP))
+    for version in range(2, 12):
+        copies = tuple(msgspec.convert(msgspec.to_builtins(record), type(record)) for record in PROBED)
+        world.engine.load(Snapshot(version=version, records=copies))
+        world.run_for(0.1)
+    assert len(world.sent("OPTIONS", CHEAP)) == sent
+    others = tuple(r for r in PROBED if not (isinstance(r, Gateway) and r.id == 1))
+    world.engine.load(Snapshot(version=12, records=others))
+    assert world.engine.stats().gateways == []
+    world.run_for(60)
+    world.assert_idle()
