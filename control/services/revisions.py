@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -18,6 +16,7 @@ from msgspec import Meta
 from sqlalchemy import insert, select, update
 from sqlalchemy.engine import RowMapping
 
+from control.own_process import own_process
 from control.services.context import Change, Context
 from control.services.deck_import import DeckDiff, ImportOptions, ImportReport, diff_decks, import_deck
 from control.services.errors import Conflict, FieldError, Invalid, NotFound, invalid
@@ -212,7 +211,7 @@ async def _compile(file: Path, base: Path | None, options: ImportOptions) -> Imp
     """Import a file beside the event loop: in a thread, or a large one in a process that lives for it."""
     size = await asyncio.to_thread(file.stat)
     is_large = size.st_size > OWN_PROCESS_BYTES
-    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn")) if is_large else None
+    pool = own_process() if is_large else None
     try:
         return await asyncio.get_running_loop().run_in_executor(pool, import_deck, file, base, options)
     except ValueError as error:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import config
 from control.supervisor import child_environment
 from sipp_scenarios.traps import free_ports
 from tests.e2e.peer import Address, Peer, answered_call, hang_up
-from tests.fakes.installation import Installation
+from tests.fakes.installation import COMMAND, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +120,45 @@ def test_a_killed_parent_leaves_no_orphan_and_its_ports_are_free_at_once(tandem:
         tandem.wait(lambda: calls <= cdrs(tandem).keys(), "the CDRs")
     assert "Address already in use" not in tandem.log.read_text()
     assert tandem.stop() == 0
+
+
+@pytest.mark.parametrize("victim", ["parent", "control"])
+def test_a_price_list_under_way_leaves_no_process_behind(tandem: Installation, tmp_path: Path, victim: str) -> None:
+    """Large ones are read in a process of their own, which must not outlive the one that asked."""
+    tandem.start()
+    tandem.tandem("apply", str(EXAMPLE))
+    deck = tmp_path / "large.csv"
+    rows = (f"{number},Somewhere,0.0{number % 89 + 10}" for number in range(1_000_000, 1_400_000))
+    deck.write_text("\n".join(["prefix,name,rate", *rows]) + "\n")
+    control = tandem.child("control")
+    with (tmp_path / "import.txt").open("wb") as output:
+        importing = subprocess.Popen(
+            [*COMMAND, "deck", "import", "Wholesale sell", str(deck)],
+            env={**child_environment(), "TANDEM_CONFIG": str(tandem.config)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        tandem.wait(lambda: bool(descendants(control)), "the process that reads the price list")
+        assert tandem.process is not None
+        workers = descendants(control)
+        os.kill(tandem.process.pid if victim == "parent" else control, signal.SIGKILL)
+        last = time.monotonic() + 10.0
+        while any(tandem.is_alive(pid) for pid in workers) and time.monotonic() < last:
+            time.sleep(0.05)
+        assert not [pid for pid in workers if tandem.is_alive(pid)]
+    finally:
+        importing.kill()
+        importing.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children, and theirs."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
 
 
 def is_running(pid: int, folder: Path) -> bool:
