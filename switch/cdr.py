@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from rating.quotes import Charge, Quote, price
 from switch.call.call import Call
@@ -154,7 +154,9 @@ def build_refusal(
     dialled_in: str,
     cli_in: str,
     user_agent: str,
-    now_ms: int,
+    invited_ms: int,
+    ended_ms: int,
+    release: Literal["caller", "switch"] = "switch",
 ) -> Cdr:
     """The record of a call of a known customer that was refused at admission."""
     sell: Quote | None = reject.sell
@@ -176,14 +178,14 @@ def build_refusal(
         cli_out=reject.cli_out,
         dialled_in=dialled_in,
         dialled_out=reject.dialled_out,
-        invited_ms=now_ms,
+        invited_ms=invited_ms,
         progress_ms=None,
         answered_ms=None,
-        ended_ms=now_ms,
+        ended_ms=ended_ms,
         pdd_ms=None,
         duration_ms=0,
         billed_s=0,
-        release="switch",
+        release=release,
         cause=reject.cause.value,
         status=status,
         currency=customer.currency,

@@ -37,6 +37,7 @@ from switch.transaction.layer import Layer, TimerValues, server_key
 from switch.transaction.machine import ACCEPTED
 from switch.transaction.server import ServerTransaction
 from switch.transaction.timers import NEVER
+from switch.waiting import Waiting, WaitingUser
 from switch.wire.build import response_to
 from switch.wire.errors import ParseError
 from switch.wire.headers import PROXY_AUTHORIZATION, PROXY_REQUIRE, REQUIRE, ROUTE, USER_AGENT
@@ -63,7 +64,7 @@ _LAYERS: Final[dict[str, int]] = {
 _SCHEMES: Final = (b"sip", b"sips", b"tel")
 
 
-class Engine:
+class Engine(WaitingUser):
     """The whole data plane without its sockets.
 
     Args:
@@ -106,6 +107,8 @@ class Engine:
             settings.sip.auth_failures_max,
             settings.sip.auth_throttle_s,
         )
+        self.waiting: dict[bytes, Waiting] = {}
+        """INVITEs held back by their route's call rate, by dialog."""
         self._tag_seed: int = rng.getrandbits(32)
         self._now: float = now
         """The latest that a shell has said."""
@@ -475,14 +478,68 @@ class Engine:
             self.layer, key, request, self._reply_flow(request, flow), via_value, is_reliable=local.is_reliable
         )
         if isinstance(verdict, Reject):
-            self._refuse(request, server, flow, verdict, dialled, cli, now)
+            if verdict.retry_in_s > 0.0 and not is_foreign:
+                self._hold_back(Waiting(self, server, flow, facts, verdict, now, is_challenged=is_challenged), now)
+            else:
+                self._refuse(request, server, flow, verdict, facts, now, now)
             return
         if is_foreign:
-            self._refuse(request, server, flow, _foreign(verdict), dialled, cli, now)
+            self._refuse(request, server, flow, _foreign(verdict), facts, now, now)
             return
         # The hold has its place here, as the last thing before the forward.
         call = RoutedCall(board, verdict, server, flow, dialled, cli, now, is_challenged=is_challenged)
         call.next_attempt(now)
+
+    # INVITEs that wait for their route's call rate.
+
+    def _hold_back(self, waiting: Waiting, now: float) -> None:
+        self.board.count("calls_held_back")
+        request, server = waiting.request, waiting.server
+        self.waiting[dialog_key(request.call_id, request.from_tag)] = waiting
+        server.respond(100, response_to(request, 100, b"Trying", via_value=server.via_value), now)
+        waiting.wait(waiting.reject.retry_in_s, now)
+
+    def decide_again(self, waiting: Waiting, now: float) -> None:
+        facts = waiting.facts
+        facts.now_s = now  # rates and rests are asked now; prices stay those of the INVITE
+        cause = self._why_closed()
+        if cause is None:
+            verdict = decide(self.tables, self.live, facts)
+            if isinstance(verdict, Plan):
+                self._forget_waiting(waiting)
+                arrived_at = waiting.arrived_at
+                call = RoutedCall(
+                    self.board,
+                    verdict,
+                    waiting.server,
+                    waiting.flow,
+                    facts.dialled,
+                    facts.cli,
+                    arrived_at,
+                    is_challenged=waiting.is_challenged,
+                )
+                call.next_attempt(now)
+                return
+            if waiting.may_wait(verdict.retry_in_s, now):
+                waiting.wait(verdict.retry_in_s, now)
+                return
+            if verdict.customer is not None:
+                waiting.reject = verdict
+        else:
+            waiting.reject.cause = cause
+        self._forget_waiting(waiting)
+        self._refuse(waiting.request, waiting.server, waiting.flow, waiting.reject, facts, waiting.arrived_at, now)
+
+    def leave_queue(self, waiting: Waiting, now: float) -> None:
+        self._forget_waiting(waiting)
+        waiting.reject.cause = Cause.CANCELLED
+        self._refuse(
+            waiting.request, waiting.server, waiting.flow, waiting.reject, waiting.facts, waiting.arrived_at, now
+        )
+
+    def _forget_waiting(self, waiting: Waiting) -> None:
+        request = waiting.request
+        self.waiting.pop(dialog_key(request.call_id, request.from_tag), None)
 
     def _why_closed(self) -> Cause | None:
         if self.store_failure:
@@ -500,7 +557,8 @@ class Engine:
         a vendor sends back to us carries both. The table of live dialogs is the loop check, so
         that no hash has to be computed for the calls that do not loop.
         """
-        return dialog_key(request.call_id, request.from_tag) in self.board.calls.by_dialog
+        key = dialog_key(request.call_id, request.from_tag)
+        return key in self.board.calls.by_dialog or key in self.waiting
 
     def _is_own_address(self, ip: str) -> bool:
         bare = ip.removeprefix("::ffff:")
@@ -525,26 +583,29 @@ class Engine:
         server: ServerTransaction,
         flow: Flow,
         reject: Reject,
-        dialled: str,
-        cli: str,
+        facts: Facts,
+        invited_at: float,
         now: float,
     ) -> None:
         """A known customer's call is refused: a CDR, and the status of the cause."""
         board = self.board
         cause = reject.cause
-        status, phrase = STATUS[cause]
+        is_cancelled = cause is Cause.CANCELLED
+        status, phrase = (487, "Request Terminated") if is_cancelled else STATUS[cause]
         agent = request.first(USER_AGENT)
         cdr = build_refusal(
-            board.ids.cdr_id(board.now_ms(now)),
+            board.ids.cdr_id(board.now_ms(invited_at)),
             request,
             reject,
             status=status,
+            release="caller" if is_cancelled else "switch",
             source=source_text(flow),
             transport=self.hops.locals[flow.listener].transport,
-            dialled_in=dialled,
-            cli_in=cli,
+            dialled_in=facts.dialled,
+            cli_in=facts.cli,
             user_agent="" if agent is None else agent.decode("utf-8", "backslashreplace"),
-            now_ms=board.now_ms(now),
+            invited_ms=board.now_ms(invited_at),
+            ended_ms=board.now_ms(now),
         )
         board.records.append(CallEnded(cdr))
         board.count("calls_refused")

@@ -187,6 +187,7 @@ class _Decision:
                     wait_s = buckets.wait_s(empty, route.record.flow_speed_cps or 0.0, facts.now_s)
                     if wait_s <= route.record.cps_buffer_s:
                         reject.retry_in_s = wait_s
+                        reject.patience_s = float(route.record.cps_buffer_s)
                 return reject
         for key, channels in caps:
             if live.channels(key) >= channels:

@@ -133,6 +133,8 @@ class Reject:
         self.retry_in_s: float = 0.0
         """Not 0: the route's call rate refused it, and its `cps_buffer_s` lets the INVITE be held
         this long and decided again."""
+        self.patience_s: float = 0.0
+        """How long it may be held in all."""
         self.steps: list[str] = steps
 
 

@@ -396,6 +396,7 @@ class World:
         engine = self.engine
         assert engine.board.calls.live == {}
         assert engine.board.calls.by_dialog == {}
+        assert engine.waiting == {}
         assert engine.layer.servers == {}
         assert engine.layer.clients == {}
         assert engine.layer.tokens == {}
