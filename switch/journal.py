@@ -5,8 +5,10 @@ the process. How soon it survives the loss of power is `config.settings.Journal.
 thread syncs every `group_ms`; `always`, before `append` returns; `os`, when the kernel likes.
 
 A write or sync that fails closes the journal. Nothing is tried again as if it had worked: the page
-cache may have dropped what a failed sync was to keep. Records that come later are kept in memory up
-to `SPOOL_BYTES_MAX`; where the disk was merely full, `recover` writes them to a new segment.
+cache may have dropped what a failed sync was to keep. Records that come later are those of calls that
+were up: they go unsynced to a segment of their own, which outlives this process if not the power. Where
+that fails too or the disk is full, they are kept in memory up to `SPOOL_BYTES_MAX`. Only a disk that was
+merely full opens the journal again, once `recover` has written them.
 """
 
 from __future__ import annotations
@@ -68,6 +70,9 @@ class Journal:
         """Descriptors of finished segments that have still to be synced and closed."""
         self._failure = ""
         self._is_disk_full = False
+        self._can_salvage = False
+        """Closed for new calls; yet records may be written to a segment begun since."""
+        self._is_salvaging = False
         self._lock = threading.Lock()
         self._spool: list[tuple[int, bytes]] = []
         self._spool_bytes = 0
@@ -143,6 +148,8 @@ class Journal:
             self._rotate(first)
         if self._failure or not self._write(first, payloads):
             self._keep(first, payloads)
+            if self._can_salvage:
+                self._salvage()
         elif self._thread is None:
             if self._sync == "always":
                 self._sync_now()
@@ -223,6 +230,25 @@ class Journal:
         self._spool, self._spool_bytes = [], 0
         return True
 
+    def _salvage(self) -> None:
+        """Write what the memory holds to a segment of its own, unsynced; it stays in memory if that fails."""
+        if not self._spool:
+            return
+        data = b"".join([encode_record(sequence, payload) for sequence, payload in self._spool])
+        try:
+            if not self._is_salvaging:
+                os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
+                self._replace_segment(self._spool[0][0])
+                self._is_salvaging = True
+            if os.write(self._fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._can_salvage = False  # one try: memory keeps them until `close`, its last chance
+            return
+        self._size += len(data)
+        self._written = self._spool[-1][0]
+        self._spool, self._spool_bytes = [], 0
+
     def _rotate(self, first: int) -> None:
         try:
             self._replace_segment(first)
@@ -298,4 +324,5 @@ class Journal:
                 return
             self._failure = f"journal {what} failed: {error.strerror} ({self._segment.path})"
             self._is_disk_full = what != "sync" and error.errno in _DISK_FULL
+            self._can_salvage = not self._is_disk_full
         self._on_failure(self._failure)

@@ -2,7 +2,7 @@
 
 `Bench` runs one switch well from begin to end; here the ends are violent. Faults are injected with
 strace attached to the running process and lifted by detaching it, so that they hit a switch in
-full work and nothing in it knows of them.
+full work and nothing in it knows of them (`tests.e2e.faults`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from config.settings import Journal, Limits, Listener, Settings, Sip, Timers, Tls
 from sipp_scenarios.places import PORT, TLS_PORT, Place
@@ -30,12 +29,12 @@ from switch.journal_read import JournalReader
 from switch.records import CallEnded, Cdr
 from switch.segments import list_segments
 from switch.snapshot import Record, Snapshot
+from tests.e2e.faults import fault
 from tests.e2e.peer import Address, Dialog, Peer
 from tests.fakes.control_client import ControlClient
 
 START_S = 20.0
 STOP_S = 20.0
-ATTACH_S = 10.0
 QUICK = Timers(t1_ms=200, t2_ms=800, t4_ms=1_000)
 
 
@@ -187,34 +186,6 @@ class Plane:
     def descriptors(self) -> int:
         return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
 
-    @contextmanager
-    def fault(self, inject: str, *paths: Path, syscall: str = "") -> Iterator[None]:
-        """Let a system call fail while inside, such as `fdatasync:error=EIO`, on those files alone."""
-        name = syscall or inject.partition(":")[0]
-        trace = self.folder / "strace.out"
-        trace.unlink(missing_ok=True)
-        narrowed = [word for path in paths for word in ("-P", str(path))]
-        command = ["strace", "-f", "-qq", "-p", str(self.pid), *narrowed, "-o", str(trace)]
-        tracer = subprocess.Popen([*command, "-e", f"trace={name}", "-e", f"inject={inject}"])
-        threads = {int(entry.name) for entry in Path(f"/proc/{self.pid}/task").iterdir()}
-        try:
-            self.wait(
-                lambda: tracer.poll() is not None or all(_tracer_of(self.pid, thread) for thread in threads),
-                "strace",
-                ATTACH_S,
-            )
-            if tracer.poll() is not None:
-                pytest.skip("strace may not attach to a running process here")
-            yield
-        finally:
-            tracer.terminate()
-            tracer.wait(STOP_S)
-
-
-def _tracer_of(pid: int, thread: int) -> int:
-    """Who traces that thread; 0: nobody. A thread that is gone counts as traced."""
-    try:
-        status = Path(f"/proc/{pid}/task/{thread}/status").read_text()
-    except OSError:
-        return -1
-    return int(status.partition("TracerPid:")[2].split()[0])
+    def fault(self, inject: str, *paths: Path) -> AbstractContextManager[None]:
+        """Let the switch's system calls fail while inside (`tests.e2e.faults`)."""
+        return fault(self.pid, self.folder, inject, *paths)

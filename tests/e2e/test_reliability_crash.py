@@ -108,13 +108,15 @@ def test_a_failed_sync_stops_new_calls_and_ends_no_running_one(plane: Plane) -> 
         assert plane.stats().gauges["journal_failed"] == 1.0
         hang_up(dialog, caller, vendor)
         assert len([seen for seen in vendor.seen if seen.method == "INVITE"]) == 2
+        # Both have ended, so both are in the journal: the second in a segment begun since.
+        assert_books_are_right(plane, {done.call_id, dialog.call_id})
         plane.assert_sound()
         plane.kill()
         plane.start()
         again, _ = answered_call(caller, vendor)
         hang_up(again, caller, vendor)
     plane.wait(lambda: again.call_id in {cdr.call_id for cdr in plane.cdrs()}, "the CDR")
-    assert_books_are_right(plane, {again.call_id})
+    assert_books_are_right(plane, {done.call_id, dialog.call_id, again.call_id})
 
 
 def test_a_full_disk_stops_new_calls_and_loses_no_record(plane: Plane) -> None:

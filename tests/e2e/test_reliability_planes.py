@@ -8,20 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-import config
 from control.supervisor import child_environment
 from sipp_scenarios.traps import free_ports
-from tests.e2e.peer import Address, Peer, answered_call, hang_up
+from tests.e2e.peer import Peer, answered_call
+from tests.fakes.example_calls import EXAMPLE, cdrs_by_call_id, example_vendor, whole_call
 from tests.fakes.installation import COMMAND, Installation
 
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(config.__file__).parent / "example" / "example.toml"
 CALLS = 200
 
 
@@ -36,51 +34,23 @@ def tandem(tmp_path: Path) -> Iterator[Installation]:
     installation.kill()
 
 
-@contextmanager
-def with_vendor(tandem: Installation, folder: Path) -> Iterator[Peer]:
-    """The example data, its first vendor a socket of ours."""
-    with Peer(("127.0.0.1", 0), tandem.sip) as vendor:
-        wanted = folder / "wanted.toml"
-        wanted.write_text(EXAMPLE.read_text().replace("port = 5080", f"port = {vendor.at[1]}"))
-        for deck in EXAMPLE.parent.glob("*.csv"):
-            (folder / deck.name).write_bytes(deck.read_bytes())
-        tandem.tandem("apply", str(wanted))
-        yield vendor
-
-
-def whole_call(sip: Address, vendor: Peer, number: int) -> str:
-    """One call from begin to end; its Call-ID."""
-    with Peer(("127.0.0.1", 0), sip) as caller:
-        dialog, _ = answered_call(caller, vendor, f"1234442071{number:06d}")
-        hang_up(dialog, caller, vendor)
-    return dialog.call_id
-
-
-def cdrs(tandem: Installation) -> dict[str, dict[str, object]]:
-    """By Call-ID; each may be there once."""
-    rows = list(tandem.api.items("/cdrs", {"limit": "100"}))
-    found = {row["call_id"]: row for row in rows}
-    assert len(found) == len(rows)
-    return found
-
-
 def test_two_hundred_calls_without_a_control_process_have_cdrs_once_it_is_back(
     tandem: Installation, tmp_path: Path
 ) -> None:
     tandem.start()
-    with with_vendor(tandem, tmp_path) as vendor:
+    with example_vendor(tandem, tmp_path) as vendor:
         control = tandem.child("control")
         os.kill(control, signal.SIGSTOP)
-        calls = {whole_call(tandem.sip, vendor, number) for number in range(CALLS)}
+        calls = {whole_call(tandem, vendor, number) for number in range(CALLS)}
         os.kill(control, signal.SIGKILL)
         tandem.wait(lambda: len(tandem.ready_lines()) >= 3, "the control process")
-        tandem.wait(lambda: len(cdrs(tandem)) >= CALLS, "the CDRs")
+        tandem.wait(lambda: len(cdrs_by_call_id(tandem)) >= CALLS, "the CDRs")
         # It is killed once more in the midst of reading: nothing comes twice.
-        calls |= {whole_call(tandem.sip, vendor, number) for number in range(CALLS, CALLS + 20)}
+        calls |= {whole_call(tandem, vendor, number) for number in range(CALLS, CALLS + 20)}
         os.kill(tandem.child("control"), signal.SIGKILL)
         tandem.wait(lambda: len(tandem.ready_lines()) >= 4, "the control process again")
-        tandem.wait(lambda: len(cdrs(tandem)) >= CALLS + 20, "all CDRs")
-        found = cdrs(tandem)
+        tandem.wait(lambda: len(cdrs_by_call_id(tandem)) >= CALLS + 20, "all CDRs")
+        found = cdrs_by_call_id(tandem)
         assert set(found) == calls
         assert {(row["cause"], row["billed_s"], row["gross"]) for row in found.values()} == {("normal", 30, "0.0049")}
         assert tandem.stop() == 0
@@ -89,24 +59,24 @@ def test_two_hundred_calls_without_a_control_process_have_cdrs_once_it_is_back(
 def test_the_death_of_the_switch_costs_no_cdr_of_a_call_that_ended(tandem: Installation, tmp_path: Path) -> None:
     tandem.start()
     calls: set[str] = set()
-    with with_vendor(tandem, tmp_path) as vendor:
+    with example_vendor(tandem, tmp_path) as vendor:
         for turn in range(3):
-            calls |= {whole_call(tandem.sip, vendor, 10 * turn + number) for number in range(10)}
+            calls |= {whole_call(tandem, vendor, 10 * turn + number) for number in range(10)}
             ready = len(tandem.ready_lines())
             with Peer(("127.0.0.1", 0), tandem.sip) as caller:
                 answered_call(caller, vendor, "1234442071999999")
                 os.kill(tandem.child("switch"), signal.SIGKILL)
             tandem.wait(lambda ready=ready: len(tandem.ready_lines()) > ready, "the switch")  # type: ignore[misc]
-        calls.add(whole_call(tandem.sip, vendor, 99))
-        tandem.wait(lambda: calls <= cdrs(tandem).keys(), "the CDRs")
+        calls.add(whole_call(tandem, vendor, 99))
+        tandem.wait(lambda: calls <= cdrs_by_call_id(tandem).keys(), "the CDRs")
         tandem.wait(lambda: tandem.health()["status"] == "ok", "health")
         assert tandem.stop() == 0
 
 
 def test_a_killed_parent_leaves_no_orphan_and_its_ports_are_free_at_once(tandem: Installation, tmp_path: Path) -> None:
     tandem.start()
-    with with_vendor(tandem, tmp_path) as vendor:
-        calls = {whole_call(tandem.sip, vendor, 1)}
+    with example_vendor(tandem, tmp_path) as vendor:
+        calls = {whole_call(tandem, vendor, 1)}
         for turn in range(2, 5):
             children = [tandem.child("switch"), tandem.child("control")]
             assert tandem.process is not None
@@ -116,8 +86,8 @@ def test_a_killed_parent_leaves_no_orphan_and_its_ports_are_free_at_once(tandem:
             tandem.start()
             tandem.wait(lambda before=before: len(tandem.ready_lines()) >= before + 2, "both planes")  # type: ignore[misc]
             assert not [pid for pid in children if is_running(pid, tandem.folder)]
-            calls.add(whole_call(tandem.sip, vendor, turn))
-        tandem.wait(lambda: calls <= cdrs(tandem).keys(), "the CDRs")
+            calls.add(whole_call(tandem, vendor, turn))
+        tandem.wait(lambda: calls <= cdrs_by_call_id(tandem).keys(), "the CDRs")
     assert "Address already in use" not in tandem.log.read_text()
     assert tandem.stop() == 0
 
@@ -173,7 +143,7 @@ def test_a_second_tandem_on_the_same_data_refuses_in_one_line_and_harms_nothing(
     tandem: Installation, tmp_path: Path
 ) -> None:
     tandem.start()
-    with with_vendor(tandem, tmp_path) as vendor:
+    with example_vendor(tandem, tmp_path) as vendor:
         second = tmp_path / "second.toml"
         api, sip = free_ports(2)
         lines = tandem.config.read_text().splitlines()
@@ -185,8 +155,8 @@ def test_a_second_tandem_on_the_same_data_refuses_in_one_line_and_harms_nothing(
         assert str(tandem.data) in complaint
         # The first one has lost neither its socket nor its address nor its way to the switch.
         assert tandem.health()["status"] == "ok"
-        call = whole_call(tandem.sip, vendor, 1)
-        tandem.wait(lambda: call in cdrs(tandem), "the CDR")
+        call = whole_call(tandem, vendor, 1)
+        tandem.wait(lambda: call in cdrs_by_call_id(tandem), "the CDR")
     assert tandem.stop() == 0
 
 

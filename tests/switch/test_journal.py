@@ -254,10 +254,33 @@ def test_a_failed_sync_closes_the_journal_for_good(tmp_path: Path, monkeypatch: 
     assert "Input/output error" in reasons[0]
     assert not journal.recover()  # though the disk would take it now
     journal.append([DeltaApplied(4, 0)])
-    assert journal.spooled == 2
-    assert 3 not in read_versions(tmp_path)
+    assert journal.failure
+    assert journal.spooled == 0
+    assert read_versions(tmp_path)[-2:] == [3, 4]  # of calls that were up; in a segment of their own
+    assert len(list(tmp_path.iterdir())) == 2
     journal.close()
-    assert read_versions(tmp_path)[-2:] == [3, 4]  # the end of the process is the last chance
+    assert read_versions(tmp_path) == [1, 2, 3, 4]
+
+
+def test_records_stay_in_memory_where_the_disk_takes_nothing_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.open(tmp_path, JournalSettings(sync="os"), lambda reason: None)
+    journal.append([DeltaApplied(1, 0)])
+
+    def fail(fd: int, data: bytes) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        for version in range(2, 6):
+            journal.append([DeltaApplied(version, 0)])
+            assert not journal.recover()
+    assert journal.spooled == 4
+    assert read_versions(tmp_path) == [1]
+    assert len(list(tmp_path.iterdir())) == 1
+    journal.close()
+    assert read_versions(tmp_path) == [1, 2, 3, 4, 5]  # the end of the process is the last chance
 
 
 def test_a_full_disk_keeps_records_in_memory_until_there_is_room(
