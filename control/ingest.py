@@ -28,6 +28,10 @@ BATCH_RECORDS_MAX: Final = 1_000
 """Reading so many takes some 10 ms, for which the API waits."""
 BATCH_S: Final = 0.2
 """Calls gather this long before they are written: the cost of a transaction is shared among them."""
+BUSY_BATCH_S: Final = 1.0
+BUSY_RECORDS: Final = 50
+"""A batch of so many tells of load: the next gathers longer. A transaction with its wake-ups costs
+as much as some three hundred CDRs, and under load nobody watches a single one arrive."""
 READ_ANYWAY: Final = 10
 """So many looks that show no change are followed by a read: times of files are coarse."""
 FAULT_DELAY_S: Final = 5.0
@@ -78,7 +82,7 @@ class Ingest:
                 log.info("journal is read again", sequence=self.state.sequence)
                 self.state.fault = ""
             if count < BATCH_RECORDS_MAX:
-                await asyncio.sleep(BATCH_S)
+                await asyncio.sleep(BUSY_BATCH_S if count >= BUSY_RECORDS else BATCH_S)
 
     async def drain(self) -> None:
         """Read what is left, as far as it goes: the switch has ended and writes no more."""
