@@ -22,6 +22,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import Settings
+from control.alarms import Alarms
 from control.api.app import create_app
 from control.example import load_example
 from control.ingest import Ingest
@@ -32,7 +33,6 @@ from control.schedule import Schedule
 from control.services.admin_keys import ensure_first_key
 from control.services.context import Context
 from control.store.engine import Store, open_store
-from switch.outputs import Alarm, Event
 
 BACKLOG: Final = 256
 SHUTDOWN_S: Final = 3
@@ -93,7 +93,8 @@ class ControlPlane:
 
     async def _serve(self, listening: socket.socket, store: Store) -> None:
         link = SwitchLink(self._folder / SWITCH_SOCKET)
-        link.handle_event = _note_event
+        alarms = Alarms(lambda: link.hello.started_ms if link.hello is not None else 0)
+        link.handle_event = alarms.note
         publisher = SwitchPublisher(store, link)
         ingest = Ingest(store, link, self._folder / "journal")
         context = Context(
@@ -102,7 +103,7 @@ class ControlPlane:
             switch=link,
             data_folder=self._folder,
             realm=self._settings.sip.realm,
-            faults=lambda: _faults(ingest, publisher),
+            faults=lambda: alarms.faults() + _faults(ingest, publisher),
         )
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)
@@ -229,13 +230,6 @@ def _faults(ingest: Ingest, publisher: SwitchPublisher) -> list[str]:
     if publisher.refusal:
         found.append(f"the switch refused the configuration: {publisher.refusal}")
     return found
-
-
-def _note_event(event: Event) -> None:
-    if isinstance(event, Alarm):
-        log.error("switch alarm", name=event.name, detail=event.detail)
-    else:
-        log.info("gateway health", gateway=event.gateway_id, is_up=event.is_up, reason=event.reason)
 
 
 def _note_end(task: asyncio.Task[None]) -> None:
