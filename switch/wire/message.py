@@ -76,6 +76,7 @@ class Message:
         "from_tag",
         "ids",
         "lines",
+        "read",
         "to_tag",
         "via",
         "via_count",
@@ -86,6 +87,8 @@ class Message:
         self.data: bytes = data
         self.lines: list[bytes] = lines
         self.ids: list[int] = []
+        self.read: list[Line] = []
+        """What each line says; empty where no more than a reply can be made of the message."""
         self.body: bytes = body
         self.call_id: bytes = b""
         self.cseq: int = 0
@@ -101,7 +104,7 @@ class Message:
         ids = self.ids
         if hid not in ids:
             return None
-        return unfold(self.lines[ids.index(hid)].partition(b":")[2])
+        return self._value(ids.index(hid), hid)
 
     def all(self, hid: int) -> list[bytes]:
         """Every value of a header, in order, comma lists split (RFC 3261 §7.3.1).
@@ -112,17 +115,25 @@ class Message:
             ParseError: a quoted string or `<` has no end.
         """
         values: list[bytes] = []
-        for value in self.each(hid):
-            values.extend(split_commas(value))
+        if hid in self.ids:
+            for value in self.each(hid):
+                values.extend(split_commas(value))
         return values
 
     def each(self, hid: int) -> list[bytes]:
         """The value of every line of a header, unfolded and whole: for headers that are no comma lists."""
         found: list[bytes] = []
-        for index, other in enumerate(self.ids):
-            if other == hid:
-                found.append(unfold(self.lines[index].partition(b":")[2]))
+        ids = self.ids
+        if hid in ids:
+            for index in range(len(ids)):
+                if ids[index] == hid:
+                    found.append(self._value(index, hid))
         return found
+
+    def _value(self, index: int, hid: int) -> bytes:
+        if VIA < hid <= AUTHORIZATION and self.read:
+            return self.read[index].text
+        return unfold(self.lines[index].partition(b":")[2])
 
     def from_value(self) -> bytes:
         return self.first(FROM) or b""
@@ -203,6 +214,7 @@ def _parse(data: bytes, limits: Limits) -> Request | Response:
             raise
         message.lines = _fold(lines, limits)
         message.ids = []
+        message.read = []
         message.via_index = -1
         message.via_count = 0
         _read_headers(message, limits, True)
@@ -308,6 +320,7 @@ def _read_headers(message: Message, limits: Limits, is_folded: bool) -> None:
     memory = _memory
     young = memory.young
     ids = message.ids
+    read = message.read
     is_request = isinstance(message, Request)
     content_length = -1
     max_forwards = -1
@@ -324,6 +337,7 @@ def _read_headers(message: Message, limits: Limits, is_folded: bool) -> None:
                 young = memory.young
         hid = line.header
         ids.append(hid)
+        read.append(line)
         if hid > AUTHORIZATION:
             continue
         if hid == VIA:
