@@ -270,3 +270,27 @@ def test_a_whole_snapshot_goes_on_probing_as_before_and_forgets_gateways_that_ar
     assert world.engine.stats().gateways == []
     world.run_for(60)
     world.assert_idle()
+
+
+def test_a_caller_whose_stream_is_gone_is_reached_over_a_new_one_and_then_given_up(tmp_path: Path) -> None:
+    engine = engine_with(tmp_path, host="198.51.100.1")
+    world = World(tmp_path)
+    data = world.caller.invite().replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP")
+    engine.receive(data, 1, ("192.0.2.10", 40_123), 1.0, connection=7)
+    invite = engine.take_outputs().sends[-1]
+    assert isinstance(invite, Send)
+    world.cheap.invites.append(parse_message(invite.data))  # type: ignore[arg-type]
+    engine.receive(world.cheap.answer(200), 0, CHEAP, 1.1)
+    engine.take_outputs()
+    (live,) = engine.list_calls(None, 1.2)
+    engine.end_call(live.cdr_id, 5.0)
+    to_caller, _ = engine.take_outputs().sends
+    assert isinstance(to_caller, Send)
+    assert to_caller.flow.connection == 7
+    engine.send_failed(to_caller.token, "the connection is gone", 5.0)
+    (again,) = engine.take_outputs().sends
+    assert isinstance(again, Send)
+    assert (again.flow.listener, again.flow.address, again.flow.connection) == (1, ("192.0.2.10", 5060), 0)
+    assert again.data == to_caller.data
+    engine.send_failed(again.token, "refused", 5.1)
+    assert engine.take_outputs().sends == []
