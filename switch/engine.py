@@ -421,8 +421,10 @@ class Engine(WaitingUser):
         cause = self._why_closed()
         if cause is not None:
             board.count("calls_turned_away")
-            self._refuse_statelessly(request, flow, cause)
-            return
+            if cause is not Cause.DRAINING:
+                # Without a store or room there is no CDR and no transaction either: an answer is all.
+                self._refuse_statelessly(request, flow, cause)
+                return
         uri = request.target
         if uri.scheme not in _SCHEMES:
             self._reply(request, flow, 416, b"Unsupported URI Scheme")
@@ -477,6 +479,9 @@ class Engine(WaitingUser):
         server = ServerTransaction(
             self.layer, key, request, self._reply_flow(request, flow), via_value, is_reliable=local.is_reliable
         )
+        if cause is not None:
+            self._refuse(request, server, flow, _turned_away(verdict, cause, ""), facts, now, now)
+            return
         if isinstance(verdict, Reject):
             if verdict.retry_in_s > 0.0 and not is_foreign:
                 self._hold_back(Waiting(self, server, flow, facts, verdict, now, is_challenged=is_challenged), now)
@@ -484,7 +489,8 @@ class Engine(WaitingUser):
                 self._refuse(request, server, flow, verdict, facts, now, now)
             return
         if is_foreign:
-            self._refuse(request, server, flow, _foreign(verdict), facts, now, now)
+            reject = _turned_away(verdict, Cause.NO_INGRESS_ROUTE, "Request-URI or Route names another host")
+            self._refuse(request, server, flow, reject, facts, now, now)
             return
         # The hold has its place here, as the last thing before the forward.
         call = RoutedCall(board, verdict, server, flow, dialled, cli, now, is_challenged=is_challenged)
@@ -627,7 +633,10 @@ class Engine(WaitingUser):
 
     def _refuse_statelessly(self, request: Request, flow: Flow, cause: Cause) -> None:
         status, phrase = STATUS[cause]
-        self._reply(request, flow, status, phrase.encode("ascii"), _retry_lines(cause))
+        extra = _retry_lines(cause)
+        if self._is_known(flow.address[0]):
+            extra.append(reason_line(status, cause.value))
+        self._reply(request, flow, status, phrase.encode("ascii"), extra)
 
     def _challenge(self, request: Request, flow: Flow, cause: Cause, is_stale: bool, now: float) -> None:
         self.board.count(cause.value)
@@ -682,16 +691,19 @@ class Engine(WaitingUser):
         return Flow(flow.listener, (flow.address[0], port))
 
 
-def _foreign(plan: Plan) -> Reject:
-    """The caller is known, but asks for a host that is not us: nothing is sent there."""
-    reject = Reject(Cause.NO_INGRESS_ROUTE, "Request-URI or Route names another host", [])
-    reject.customer = plan.customer
-    reject.customer_id = plan.customer.id
-    reject.client_id = plan.customer.client_id
-    reject.endpoint_id = None if plan.endpoint is None else plan.endpoint.id
-    reject.user_id = None if plan.user is None else plan.user.id
-    reject.dialled_out = plan.dialled_out
-    reject.cli_out = plan.cli_out
+def _turned_away(verdict: Plan | Reject, cause: Cause, detail: str) -> Reject:
+    """A known caller is refused for a reason that policy does not know: who it is goes into the CDR."""
+    reject = Reject(cause, detail, [])
+    if isinstance(verdict, Reject):
+        reject.customer = verdict.customer
+        reject.endpoint_id = verdict.endpoint_id
+        reject.user_id = verdict.user_id
+    else:
+        reject.customer = verdict.customer
+        reject.endpoint_id = None if verdict.endpoint is None else verdict.endpoint.id
+        reject.user_id = None if verdict.user is None else verdict.user.id
+    reject.dialled_out = verdict.dialled_out
+    reject.cli_out = verdict.cli_out
     return reject
 
 

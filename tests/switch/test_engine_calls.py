@@ -618,14 +618,31 @@ def test_a_call_rate_of_n_lets_exactly_n_through_and_says_when_to_come_back(tmp_
     assert len(world.cheap.invites) == 10
 
 
-def test_draining_refuses_new_calls_and_lets_the_others_talk(world: World) -> None:
+def test_draining_refuses_new_calls_with_a_cdr_and_lets_the_others_talk(world: World) -> None:
     world.talk(5)
     world.engine.set_draining()
     world.caller.invite(call_id="other@x")
     world.run_for(0.1)
-    assert b"Retry-After" in world.caller.last(503).data
+    refused = world.caller.last(503).data
+    assert b"Retry-After: 30\r\n" in refused
+    assert b'text="draining"' in refused
+    assert [(c.cause, c.status, c.customer_id, c.endpoint_id) for c in world.cdrs] == [("draining", 503, 1, 1)]
     assert len(world.cheap.invites) == 1
     assert world.engine.live_calls() == 1
+
+
+def test_with_its_store_gone_the_switch_tells_why_and_keeps_no_state(world: World) -> None:
+    world.engine.store_failed("disk full")
+    world.caller.invite()
+    world.run_for(0.1)
+    refused = world.caller.last(503).data
+    assert b"Retry-After: 10\r\n" in refused
+    assert b'text="store_failed"' in refused
+    world.assert_idle()
+    world.engine.store_recovered()
+    world.caller.invite()
+    world.run_for(0.1)
+    assert world.caller.statuses()[-1] == 200
 
 
 def test_strangers_leave_nothing_behind(tmp_path: Path) -> None:
