@@ -61,6 +61,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream_connections_max: Positive = 4_096
     transactions_max: Positive = 400_000
     calls_max: Positive = 50_000
+    calls_per_second_max: NotNegative = 0
+    """New calls a second that the whole switch lets in; 0: as many as come."""
     udp_request_bytes_max: Positive = 1_300
     """Larger requests go by TCP where the gateway takes it (RFC 3261 §18.1.1)."""
 

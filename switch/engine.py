@@ -90,7 +90,7 @@ class Engine(WaitingUser):
         ]
         self.hops: Hops = Hops(locals_, (settings.sip.realm, *settings.sip.domains))
         self.tables: Tables = Tables(deck_folder)
-        self.live: Live = Live(settings.limits.calls_max)
+        self.live: Live = Live(settings.limits.calls_max, float(settings.limits.calls_per_second_max) or None)
         options = Options()
         options.first_reply_ms = timers.first_reply_ms
         options.pdd_ms = timers.pdd_ms

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Limits, Settings
 from switch.snapshot import Customer, Endpoint, Gateway, IngressRoute, Provider
 from switch.wire.headers import RECORD_ROUTE, ROUTE
 from tests.fakes.carrier import DEFAULT_RECORDS, with_
@@ -616,6 +617,22 @@ def test_a_call_rate_of_n_lets_exactly_n_through_and_says_when_to_come_back(tmp_
         world.caller.invite()
     world.run_for(0.05)
     assert len(world.cheap.invites) == 10
+
+
+def test_the_whole_switch_has_a_call_rate_and_a_number_of_calls_too(tmp_path: Path) -> None:
+    rate = World(tmp_path, settings=Settings(limits=Limits(calls_per_second_max=4)))
+    for _ in range(10):
+        rate.caller.invite()
+    rate.run_for(0.05)
+    assert len(rate.cheap.invites) == 4
+    assert {c.cause for c in rate.cdrs} == {"cps_exceeded"}
+    number = World(tmp_path, settings=Settings(limits=Limits(calls_max=3)))
+    number.cheap.behaviour = (180,)
+    for _ in range(10):
+        number.caller.invite()
+    number.run_for(0.05)
+    assert len(number.cheap.invites) == 3
+    assert {c.cause for c in number.cdrs} == {"channels_exceeded"}
 
 
 def test_draining_refuses_new_calls_with_a_cdr_and_lets_the_others_talk(world: World) -> None:
