@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 import structlog
 
 from switch.configuration import Configuration, write_snapshot
+from switch.snapshot import Record
 
 INTERVAL_S: Final = 1.0
 SHARE_MAX: Final = 0.05
@@ -26,6 +28,11 @@ class SnapshotSaver:
         self._path = path
         self._changed = asyncio.Event()
         self._saved_version = 0
+        self._asked = 0
+        # A save whose task was cancelled goes on in its thread: the last one, at the end of the
+        # process, has to wait for it, and the older must not come after the newer.
+        self._writing = threading.Lock()
+        self._written = 0
 
     def note_change(self) -> None:
         self._changed.set()
@@ -45,9 +52,16 @@ class SnapshotSaver:
         if version == self._saved_version:
             return
         try:
-            await asyncio.to_thread(write_snapshot, self._path, version, records)
+            self._asked += 1
+            await asyncio.to_thread(self._write, self._asked, version, records)
         except OSError as error:
             log.error("snapshot not saved", path=str(self._path), reason=error.strerror)
             self._changed.set()  # tried again after the interval
         else:
             self._saved_version = version
+
+    def _write(self, number: int, version: int, records: list[Record]) -> None:
+        with self._writing:
+            if number > self._written:
+                write_snapshot(self._path, version, records)
+                self._written = number
