@@ -260,6 +260,8 @@ def test_sigterm_refuses_new_calls_ends_right_and_the_port_is_free_at_once(plane
         again, _ = answered_call(caller, vendor)
         hang_up(again, caller, vendor)
     cdrs = {cdr.call_id: cdr for cdr in plane.cdrs()}
+    refused = cdrs.pop(late.call_id)
+    assert (refused.cause, refused.status, refused.gross_nanos) == ("draining", 503, 0)
     assert set(cdrs) == {dialog.call_id for dialog in [*dialogs, again]}
     assert {cdrs[dialog.call_id].release for dialog in dialogs} == {"caller" if ends == "hung up" else "switch"}
     assert all(cdr.net_nanos > 0 for cdr in cdrs.values())
