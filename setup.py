@@ -13,7 +13,9 @@ from pathlib import Path
 from setuptools import setup
 
 COMPILED = ("rating", "switch/wire", "switch/transaction", "switch/call", "switch/policy")
-COMPILED_FILES = tuple(f"switch/{name}.py" for name in ("engine", "routed", "board", "cdr", "probing", "waiting"))
+COMPILED_FILES = tuple(
+    f"switch/{name}.py" for name in ("engine", "accounts", "routed", "board", "cdr", "probing", "waiting")
+)
 LEFT_OUT = {"switch/policy/causes.py"}
 """Enums alone: nothing to gain."""
 METADATA_ONLY = {"egg_info", "dist_info", "--version", "clean", "sdist"}

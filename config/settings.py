@@ -108,6 +108,32 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     segment_bytes: Positive = 67_108_864
 
 
+class Hold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much money a call puts aside ahead of its talk."""
+
+    initial_s: Positive = 60
+    """Talk that is held for when a call is let in; less if less is left, down to one increment."""
+    max_s: Positive = 300
+    """Each extension doubles the one before, up to this."""
+
+
+class Liveness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How calls are found whose end nobody told us."""
+
+    session_expires_s: NotNegative = 1_800
+    """Session timer that we offer where a side supports them (RFC 4028); 0: none is offered."""
+    session_min_s: Annotated[int, msgspec.Meta(ge=90)] = 90
+    """Shorter ones are refused with 422."""
+    keepalive_s: NotNegative = 300
+    """OPTIONS inside the dialog to each side, that often; 0: never."""
+    keepalive_failures: Positive = 3
+    """So many unanswered ones …"""
+    keepalive_of: Positive = 4
+    """… of the last so many end the call."""
+    recovery_probe_s: Seconds = 20.0
+    """After a restart, calls that showed no life by then are asked whether they are still up."""
+
+
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str = ""
     """SQLAlchemy URL; empty: SQLite at `tandem.db` in the data folder."""
@@ -133,6 +159,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timers: Timers = Timers()
     limits: Limits = Limits()
     journal: Journal = Journal()
+    hold: Hold = Hold()
+    liveness: Liveness = Liveness()
     store: Store = Store()
     api: Api = Api()
     log: Log = Log()

@@ -58,15 +58,20 @@ class Ledger:
         self._holds: dict[str, Hold] = {}
         self._over: dict[str, int] = {}
         """Holds that are over and what they were settled for, oldest first."""
-        self._entries: set[str] = set()
-        """Ids of the credits that are in the balances."""
+        self.entry_id: int = 0
+        """The highest credit that is in the balances; they come in order of their ids."""
 
-    def open(self, account_id: int, balance_nanos: int = 0, debit_limit_nanos: int = 0) -> Account:
-        """The account of that id, made with this balance if it is not there yet; its limit is set."""
+    def open(self, account_id: int, balance_nanos: int = 0, debit_limit_nanos: int | None = None) -> Account:
+        """The account of that id, made with this balance if it is not there yet.
+
+        Args:
+            debit_limit_nanos: from now on; None leaves it as it is, 0 for a new account.
+        """
         account = self.accounts.get(account_id)
         if account is None:
             account = self.accounts[account_id] = Account(account_id, balance_nanos)
-        account.debit_limit_nanos = debit_limit_nanos
+        if debit_limit_nanos is not None:
+            account.debit_limit_nanos = debit_limit_nanos
         return account
 
     def hold(self, account_id: int, hold_id: str, wanted_nanos: int, least_nanos: int) -> int:
@@ -145,18 +150,25 @@ class Ledger:
         if hold_id in self._holds:
             self.settle(hold_id, 0)
 
-    def credit(self, account_id: int, entry_id: str, amount_nanos: int) -> bool:
+    def credit(self, account_id: int, entry_id: int, amount_nanos: int) -> bool:
         """Book a payment (positive) or a fee, correction or reversal (negative), once.
 
+        An account that is not there yet is opened with a debit limit of 0.
+
+        Args:
+            entry_id: above that of every entry before it.
         Returns:
             Whether it was booked now; False if it stood already.
         """
-        if entry_id in self._entries:
+        if entry_id <= self.entry_id:
             return False
-        account = self._account(account_id)
-        account.balance_nanos += amount_nanos
-        self._entries.add(entry_id)
+        self.entry_id = entry_id
+        self.open(account_id).balance_nanos += amount_nanos
         return True
+
+    def debit(self, account_id: int, amount_nanos: int) -> None:
+        """Charge without a hold: what a replay finds settled whose hold it has not seen. Never idempotent."""
+        self.open(account_id).balance_nanos -= amount_nanos
 
     def held(self, hold_id: str) -> int:
         """What a hold amounts to; 0 where there is none."""

@@ -42,9 +42,11 @@ class Tariff:
         "_zone",
         "decimals",
         "duration_code",
+        "duration_rounding",
         "grace_s",
         "max_cost_nanos",
         "minimum_s",
+        "rounding",
         "rounding_code",
         "step_nanos",
         "time_zone",
@@ -66,6 +68,8 @@ class Tariff:
             raise MoneyError("negative grace, minimum or maximum cost")
         self.decimals: int = decimals
         self.step_nanos: int = STEPS[decimals]
+        self.rounding: str = rounding
+        self.duration_rounding: str = duration_rounding
         self.rounding_code: int = rounding_code(rounding)
         self.duration_code: int = rounding_code(duration_rounding)
         self.grace_s: int = grace_s
@@ -79,6 +83,18 @@ class Tariff:
                 self._zone = ZoneInfo(time_zone)
             except KeyError as error:
                 raise ValueError(f"no such time zone: {time_zone}") from error
+
+    def facts(self) -> tuple[int, str, str, int, int, int | None, str]:
+        """Every argument of the constructor, in its order."""
+        return (
+            self.decimals,
+            self.rounding,
+            self.duration_rounding,
+            self.grace_s,
+            self.minimum_s,
+            None if self.max_cost_nanos == UNSET else self.max_cost_nanos,
+            self.time_zone,
+        )
 
     def week_minute(self, at_ms: int) -> int:
         """Minutes since Monday 00:00 on this card's wall clocks; an hour that clocks repeat is read twice."""

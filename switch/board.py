@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from random import Random
 from typing import Final
 
+from switch.accounts import Accounts
 from switch.call.call import Calls
 from switch.call.hops import DEFAULT_PORT, DEFAULT_TLS_PORT, Hops
 from switch.call.ids import Ids
@@ -45,6 +46,7 @@ class Board:
         self.ids: Ids = Ids(rng)
         self.calls: Calls = Calls()
         self.options: Options = options
+        self.accounts: Accounts = Accounts()
         self.wall_offset_s: float = 0.0
         """Wall clock minus the engine's monotonic clock."""
         self.records: list[JournalRecord] = []

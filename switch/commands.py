@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,12 +11,17 @@ import structlog
 
 from switch.configuration import Configuration
 from switch.frames import (
+    Account,
+    BookEntries,
     EndCall,
+    Entry,
     JournalIngested,
     ListCalls,
     LiveCall,
+    PutBalances,
     PutDelta,
     PutSnapshot,
+    ReadAccounts,
     ReadStats,
     Reply,
     Request,
@@ -26,6 +31,9 @@ from switch.frames import (
 )
 from switch.pump import Core, Pump
 from switch.snapshot import Delta, Gateway, Snapshot
+
+Asks = PutSnapshot | PutDelta | ListCalls | EndCall | Simulate | ReadStats | BookEntries | PutBalances | ReadAccounts
+"""Requests that are replied to."""
 
 log = structlog.get_logger("switch.commands")
 
@@ -39,6 +47,10 @@ class Asked(Core, Protocol):
     def end_call(self, cdr_id: str, now: float) -> bool: ...
     def simulate(self, request: Simulate, now: float) -> Simulated: ...
     def stats(self) -> Stats: ...
+    def book(self, entries: Sequence[Entry], now: float) -> None: ...
+    def put_balances(self, entry_id: int, balances: dict[int, int], now: float) -> bool: ...
+    def accounts(self, customer_ids: Sequence[int] | None, now: float) -> list[Account]: ...
+    def entry_id(self) -> int | None: ...
 
 
 class Commands:
@@ -81,7 +93,7 @@ class Commands:
             return Reply(id=request.id, error=result.reason)
         return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode(result)))
 
-    def _do(self, request: PutSnapshot | PutDelta | ListCalls | EndCall | Simulate | ReadStats, now: float) -> Any:
+    def _do(self, request: Asks, now: float) -> Any:
         if isinstance(request, PutDelta):
             return self._apply(request.delta)
         if isinstance(request, PutSnapshot):
@@ -96,6 +108,16 @@ class Commands:
             return self._engine.end_call(request.cdr_id, now)
         if isinstance(request, Simulate):
             return self._engine.simulate(request, now)
+        if isinstance(request, BookEntries):
+            if self._engine.entry_id() is None:
+                return Refusal("there are no balances yet")
+            return self._engine.book(request.entries, now)
+        if isinstance(request, PutBalances):
+            if not self._engine.put_balances(request.entry_id, request.balances, now):
+                return Refusal("balances are here already")
+            return None
+        if isinstance(request, ReadAccounts):
+            return self._engine.accounts(request.customer_ids, now)
         stats = self._engine.stats()
         self._add_stats(stats)
         return stats

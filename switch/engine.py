@@ -19,7 +19,7 @@ from switch.call.call import STATE_NAMES, dialog_key
 from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
 from switch.cdr import build_refusal, source_text
-from switch.frames import LiveCall, Simulate, Simulated, Stats
+from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import RETRY_AFTER_S, STATUS, Cause
 from switch.policy.decide import Facts, Plan, Reject, decide
@@ -29,9 +29,9 @@ from switch.policy.live import ROUTE as ROUTE_LAYER
 from switch.policy.simulate import simulated
 from switch.policy.tables import Tables
 from switch.probing import Probers
-from switch.records import CallEnded, DeltaApplied
+from switch.records import AccountState, CallEnded, Checkpoint, Credited, DeltaApplied
 from switch.routed import RoutedCall, reason_line
-from switch.snapshot import Delta, Gateway, Snapshot
+from switch.snapshot import Customer, Delta, Gateway, Snapshot
 from switch.transaction.client import ClientTransaction
 from switch.transaction.layer import Layer, TimerValues, server_key
 from switch.transaction.machine import ACCEPTED
@@ -112,6 +112,8 @@ class Engine(WaitingUser):
         self._tag_seed: int = rng.getrandbits(32)
         self._now: float = now
         """The latest that a shell has said."""
+        self.boot_id: str = ""
+        """Names the run of the system that monotonic moments belong to."""
         self.is_draining: bool = False
         self.store_failure: str = ""
         """Why the journal takes no more records; new calls are refused meanwhile."""
@@ -216,6 +218,9 @@ class Engine(WaitingUser):
                 self.board.forget_gateway(gateway_id)
                 self.live.forget(layer_key(GATEWAY, gateway_id))
         self.board.list_vendor_ips()
+        self.board.accounts.follow(self.tables.customers.values())
+        if snapshot.balances is not None:
+            self.put_balances(0, snapshot.balances, self._now)
         self._configured()
 
     def apply(self, delta: Delta) -> None:
@@ -233,12 +238,51 @@ class Engine(WaitingUser):
                 self.live.forget(layer_key(layer, key.id))
         if any(isinstance(each, Gateway) for each in delta.put) or any(key.kind == "gateway" for key in delta.remove):
             self.board.list_vendor_ips()
+        self.board.accounts.follow([each for each in delta.put if isinstance(each, Customer)])
         self._configured()
 
     def _configured(self) -> None:
         now = self._now
         self.probers.follow(now)
         self.board.records.append(DeltaApplied(version=self.tables.version, at_ms=self.board.now_ms(now)))
+
+    # Money that calls have not moved.
+
+    def entry_id(self) -> int | None:
+        """The highest entry of the store's ledger that is in the balances; None: there are none yet."""
+        accounts = self.board.accounts
+        return accounts.ledger.entry_id if accounts.has_balances else None
+
+    def book(self, entries: Sequence[Entry], now: float) -> None:
+        """Bring entries of the store's ledger into the balances, each once."""
+        board = self.board
+        for entry in entries:
+            if board.accounts.ledger.credit(entry.customer_id, entry.id, entry.amount_nanos):
+                board.records.append(Credited(entry.id, entry.customer_id, entry.amount_nanos))
+
+    def put_balances(self, entry_id: int, balances: dict[int, int], now: float) -> bool:
+        """Begin with these balances; False, and nothing changes, where there are some already."""
+        accounts = self.board.accounts
+        if accounts.has_balances:
+            return False
+        accounts.put(entry_id, [AccountState(customer_id, balance) for customer_id, balance in balances.items()])
+        self.board.records.append(self.checkpoint(now))
+        return True
+
+    def accounts(self, customer_ids: Sequence[int] | None, now: float) -> list[Account]:
+        """Accounts as they are now: those asked for that exist, or all."""
+        return self.board.accounts.read(customer_ids, self.board.now_ms(now))
+
+    def checkpoint(self, now: float) -> Checkpoint:
+        """All balances, as of every record that was taken or waits to be."""
+        board = self.board
+        return Checkpoint(
+            at_ms=board.now_ms(now),
+            boot_id=self.boot_id,
+            entry_id=board.accounts.ledger.entry_id,
+            accounts=board.accounts.states(),
+            oldest_segment=0,
+        )
 
     # Questions.
 

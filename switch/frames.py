@@ -20,6 +20,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     started_ms: int
     is_compiled: bool
     journal_sequence: int
+    entry_id: int | None = None
+    """Highest ledger entry in its balances; None: it has no balances yet (`PutBalances`)."""
 
 
 class PutSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="put_snapshot"):
@@ -57,6 +59,56 @@ class Simulate(msgspec.Struct, frozen=True, kw_only=True, tag="simulate"):
 
 class ReadStats(msgspec.Struct, frozen=True, kw_only=True, tag="read_stats"):
     id: int
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """What the store's ledger has and no call has made."""
+
+    id: int
+    customer_id: int
+    amount_nanos: int
+
+
+class BookEntries(msgspec.Struct, frozen=True, kw_only=True, tag="book_entries"):
+    """Bring entries into the balances; answered once they are in the journal.
+
+    Ids ascend; an entry whose id is not above the highest one booked so far is passed over, so
+    sending again does no harm, and no entry may be sent before one of a lower id.
+    """
+
+    id: int
+    entries: tuple[Entry, ...]
+
+
+class PutBalances(msgspec.Struct, frozen=True, kw_only=True, tag="put_balances"):
+    """Balances for a switch that has none (`Hello.entry_id` is None); refused by one that has."""
+
+    id: int
+    entry_id: int
+    """Highest ledger entry in them."""
+    balances: dict[int, int]
+    """Nano-units by customer; customers left out begin at 0."""
+
+
+class ReadAccounts(msgspec.Struct, frozen=True, kw_only=True, tag="read_accounts"):
+    """Ask for accounts as the switch has them; None: all."""
+
+    id: int
+    customer_ids: tuple[int, ...] | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """One of `ReadAccounts`' result, a list."""
+
+    customer_id: int
+    balance_nanos: int
+    held_nanos: int
+    available_nanos: int
+    """Balance + debit limit - held: what new calls may still hold."""
+    spent_today_nanos: int
+    """By calls that ended today in the customer's time zone."""
+    holds: int
+    """Live calls that hold money."""
 
 
 class JournalIngested(msgspec.Struct, frozen=True, kw_only=True, tag="journal_ingested"):
@@ -145,5 +197,16 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     gateways: list[GatewayHealth]
 
 
-Request = PutSnapshot | PutDelta | ListCalls | EndCall | Simulate | ReadStats | JournalIngested
+Request = (
+    PutSnapshot
+    | PutDelta
+    | ListCalls
+    | EndCall
+    | Simulate
+    | ReadStats
+    | BookEntries
+    | PutBalances
+    | ReadAccounts
+    | JournalIngested
+)
 Answer = Hello | Reply | GatewayHealth | Alarm

@@ -2,7 +2,8 @@
 
 The journal is the switch's only durable word; the control plane reads it into the store exactly
 once. Times are milliseconds since the epoch (UTC); money is in nano-units of the card's currency.
-New kinds and new fields with defaults may be added; none is ever removed or re-used.
+New kinds may be added, and new fields with defaults at the end of a kind; none is ever removed or
+re-used.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+
+from switch.flow import Flow
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
@@ -50,7 +53,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cost_nanos: int = 0
 
 
-class Cdr(msgspec.Struct, frozen=True, kw_only=True):
+class Cdr(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A whole call, priced. One per call; attempts inside."""
 
     id: str
@@ -102,14 +105,181 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     explanation: tuple[Candidate, ...]
 
 
-class CallEnded(msgspec.Struct, frozen=True, tag="ended"):
+RowFacts = tuple[
+    str,
+    str,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    bool,
+    int,
+    int,
+    int,
+    tuple[tuple[int, int], ...],
+    tuple[tuple[int, int, int], ...],
+]
+"""`rating.rows.RateRow.facts()`: every argument of its constructor, in order."""
+
+TariffFacts = tuple[int, str, str, int, int, int | None, str]
+"""`rating.quotes.Tariff.facts()`: every argument of its constructor, in order."""
+
+
+class QuoteFacts(msgspec.Struct, frozen=True, array_like=True):
+    """A price as the call began with it: no later change of cards or decks can touch it."""
+
+    row: RowFacts
+    tariff: TariffFacts
+    tax_ppm: int
+    card_id: int
+    revision_id: int
+    at_ms: int
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="admitted"):
+    """A call was let in and holds money; written before its first INVITE leaves.
+
+    Moments called `…_at` are monotonic seconds of the boot that the last `Checkpoint` names; the
+    wall clock of the call is `…_at + wall_offset_s`, whatever happens to the clock later.
+    """
+
+    id: str
+    customer_id: int
+    client_id: int | None
+    endpoint_id: int | None
+    sip_user_id: int | None
+    route_id: int
+    source: Flow
+    transport: str
+    call_id: str
+    cli_in: str
+    cli_out: str
+    dialled_in: str
+    dialled_out: str
+    invited_at: float
+    wall_offset_s: float
+    currency: str
+    sell: QuoteFacts
+    user_agent: str
+    is_challenged: bool
+    max_duration_s: int
+    """The longest that it may talk: of its route, or of the switch."""
+    held_nanos: int
+    invite: bytes
+    """As received, so that its caller can still be answered after a restart; empty once answered."""
+
+
+class LegState(msgspec.Struct, frozen=True, array_like=True):
+    """One peer's dialog (`switch.call.leg.Leg`, RFC 3261 §12)."""
+
+    call_id: bytes
+    remote_value: bytes
+    remote_tag: bytes
+    local_value: bytes
+    local_tag: bytes
+    heard_from: Flow
+    remote_target: bytes
+    route_set: list[bytes]
+    remote_cseq: int
+    local_cseq: int
+
+
+class SessionState(msgspec.Struct, frozen=True, array_like=True):
+    """Session timer that was agreed upon (RFC 4028)."""
+
+    interval_s: int
+    """0: none was."""
+    refresher: str = ""
+    """`caller`, `callee` or `switch`."""
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="answered"):
+    """The callee has answered; written before the 200 leaves for the caller."""
+
+    id: str
+    progress_at: float
+    answered_at: float
+    status: int
+    ingress: LegState
+    egress: LegState
+    invite_cseq: int
+    reply_flow: Flow
+    """Where responses to the caller's INVITE go."""
+    swap: tuple[bytes, bytes] | None
+    """From as the caller and as the callee know it, where the number was changed on the way."""
+    codecs: str
+    attempts: tuple[Attempt, ...]
+    """Those that failed before."""
+    attempt: Attempt
+    """The one that was answered; it ends and costs when the call does."""
+    buy: QuoteFacts
+    explanation: tuple[Candidate, ...]
+    session: SessionState = SessionState(0)
+
+
+class Extended(msgspec.Struct, frozen=True, array_like=True, tag="extended"):
+    """A call's hold has grown."""
+
+    id: str
+    held_nanos: int
+    """The whole hold."""
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, tag="kept"):
+    """A live call as it is now, written again so that the segment which it began in may go."""
+
+    admitted: Admitted
+    answered: Answered | None
+    held_nanos: int
+
+
+class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
+    """Once a second while calls are up: so long, at least, they were."""
+
+    at: float
+
+
+class Credited(msgspec.Struct, frozen=True, array_like=True, tag="credited"):
+    """An entry of the store's ledger that no call made is in a balance: payment, fee, adjustment …"""
+
+    entry_id: int
+    """Ids rise: what is not above the highest one so far is in already."""
+    customer_id: int
+    amount_nanos: int
+
+
+class AccountState(msgspec.Struct, frozen=True, array_like=True):
+    customer_id: int
+    balance_nanos: int
+    spent_day: int = 0
+    """Day that `spent_nanos` counts, as days since the epoch in the customer's time zone."""
+    spent_nanos: int = 0
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="checkpoint"):
+    """All balances as of this record: the first of most segments. A replay begins at one of these."""
+
+    at_ms: int
+    boot_id: str
+    """Whose monotonic clock the moments behind it are read from."""
+    entry_id: int
+    """Highest ledger entry that is in the balances."""
+    accounts: tuple[AccountState, ...]
+    oldest_segment: int
+    """Number of the oldest segment that live calls of this moment still have records in."""
+
+
+class CallEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
+    """A call is over; its hold is settled for the CDR's `gross_nanos`."""
+
     cdr: Cdr
 
 
-class DeltaApplied(msgspec.Struct, frozen=True, tag="delta"):
+class DeltaApplied(msgspec.Struct, frozen=True, array_like=True, tag="delta"):
     version: int
     at_ms: int
 
 
-# The money issue adds: admitted (with its hold), answered, hold extended, credit applied.
-JournalRecord = CallEnded | DeltaApplied
+JournalRecord = CallEnded | DeltaApplied | Admitted | Answered | Extended | Kept | Beat | Credited | Checkpoint

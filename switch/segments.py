@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 import google_crc32c
 
 MAGIC: Final = b"TNDJ"
-VERSION: Final = 1
+VERSION: Final = 2
 MARK: Final = b"\xd7TJ\xb1"
 """No UTF-8 text can hold it, so nothing that a peer sends can look like the start of a record."""
 SUFFIX: Final = ".tj"

@@ -195,6 +195,8 @@ class Key(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     records: tuple[Record, ...] = ()
+    balances: dict[int, int] | None = None
+    """Nano-units by customer, for a switch that runs on a file alone and has no balances yet."""
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):

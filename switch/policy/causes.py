@@ -47,6 +47,8 @@ class Cause(StrEnum):
     NO_ACK = "no_ack"
     CREDIT_EXHAUSTED = "credit_exhausted"
     LOST_IN_RESTART = "lost_in_restart"
+    SESSION_EXPIRED = "session_expired"
+    KEEPALIVE_FAILED = "keepalive_failed"
 
 
 STATUS: Final[dict[Cause, tuple[int, str]]] = {
