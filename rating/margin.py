@@ -60,6 +60,34 @@ def losing_durations(sell: Quote, buy: Quote, max_s: int) -> list[tuple[int, int
     return ranges
 
 
+def expected_margin(sell: Quote, buy: Quote, durations: tuple[tuple[int, int], ...], max_s: int = _FAR) -> int:
+    """The mean net margin of calls as long as these were, in nano-units, rounded down.
+
+    So it is negative exactly where all of them together would lose money.
+
+    Args:
+        durations: pairs of a length in seconds, at least 1, and how many calls had it.
+        max_s: longer ones would have been ended here.
+    """
+    total_nanos = 0
+    calls = 0
+    for length, weight in durations:
+        if length > max_s:
+            length = max_s
+        earned_nanos = net_nanos_of(sell, length) - net_nanos_of(buy, length)
+        total_nanos += weight * earned_nanos
+        calls += weight
+    assert calls > 0, "no lengths, no mean"
+    return total_nanos // calls
+
+
+def net_nanos_of(quote: Quote, length_s: int) -> int:
+    """The net charge of a call of so many whole seconds, by the rate of the quote."""
+    if 0 < quote.grace_s >= length_s:
+        return 0
+    return net_nanos_at(quote, billed_seconds(quote, length_s), quote.rate_nanos)
+
+
 class _Staircase:
     """One quote's net charge by length, and where it changes its shape.
 

@@ -25,7 +25,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     `connect_fee`, `currency`, `channels`, `cps`, `unhealthy`, `disabled`, `not_reached`."""
     rate_nanos: int = 0
     margin_nanos: int = 0
-    """Sell minus buy of one minute (`rate`), or of the worst billable length (`worst_case`)."""
+    """Sell minus buy of one minute (`rate`), of the worst billable length (`worst_case`), or the mean
+    of the route's own lengths (`expected`)."""
     detail: str = ""
 
 
@@ -268,7 +269,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag
     """Highest ledger entry that is in the balances."""
     accounts: tuple[AccountState, ...]
     oldest_segment: int
-    """Number of the oldest segment that live calls of this moment still have records in."""
+    """Number of the oldest segment that live calls of this moment still have records in; 0: any may."""
+    has_balances: bool = True
+    """False: the switch has been given none yet, and `accounts` says nothing."""
+    live: tuple[str, ...] | None = None
+    """Ids of the live calls, so that one whose end cannot be read is not taken for live; None: not told."""
 
 
 class CallEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):

@@ -109,6 +109,9 @@ class IngressRoute(msgspec.Struct, frozen=True, kw_only=True, tag="ingress_route
     lock_cards: tuple[int, ...] = ()
     exclude_cards: tuple[int, ...] = ()
     strategy: Literal["lcr", "priority", "weighted", "round_robin"] = "lcr"
+    durations: tuple[tuple[int, int], ...] = ()
+    """How long its answered calls were of late, for `profit_mode` `expected`: seconds and calls, ascending.
+    Empty while there are too few to judge by."""
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True, tag="provider"):

@@ -2,8 +2,10 @@
 
 Every card that is looked at leaves a `Candidate`: taken into the options, or skipped with why.
 Profit modes: `off` sells at any loss; `rate` compares the price of a minute; `worst_case` the
-charges over every billable length up to the call's limit; `expected` wants the route's own call
-lengths, which nobody counts yet, and refuses what `rate` would.
+charges over every billable length up to the call's limit; `expected` their mean over the lengths
+that the route's calls had of late, and is `worst_case` while a route has too few of them.
+
+What is skipped here is tried by no attempt: a call that hunts goes through `options` alone.
 """
 
 from __future__ import annotations
@@ -109,10 +111,14 @@ def _weigh_card(tables: Tables, offer: Offer, card: LoadedCard) -> None:
     mode = limits.profit_mode
     if mode != "off":
         at_s = 60
-        if mode == "worst_case":
+        is_mean = mode == "expected" and len(limits.durations) > 0
+        if is_mean:
+            margin_nanos = tables.margins.expected(offer.sell, quote, limits.durations, offer.max_s)
+        elif mode != "rate":
             margin_nanos, at_s = tables.margins.worst(offer.sell, quote, offer.max_s)
         if margin_nanos < 0:
             offer.is_margin_short = True
-            offer.skip(card.id, provider.id, "margin", rate_nanos, margin_nanos, f"at {at_s} s")
+            detail = "mean of the route's calls" if is_mean else f"at {at_s} s"
+            offer.skip(card.id, provider.id, "margin", rate_nanos, margin_nanos, detail)
             return
     offer.options.append(Option(card, provider, quote, rate_nanos, margin_nanos))
