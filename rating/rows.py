@@ -77,7 +77,24 @@ class RateRow:
         """Whether the row is in force then."""
         return self.valid_from_ms <= at_ms and (self.valid_to_ms == 0 or at_ms < self.valid_to_ms)
 
-    def facts(self) -> tuple[object, ...]:
+    def facts(
+        self,
+    ) -> tuple[
+        str,
+        str,
+        int,
+        int,
+        int,
+        int,
+        int,
+        int,
+        bool,
+        int,
+        int,
+        int,
+        tuple[tuple[int, int], ...],
+        tuple[tuple[int, int, int], ...],
+    ]:
         """Every field in the constructor's order: what makes two rows equal."""
         return (
             self.prefix,

@@ -15,6 +15,10 @@ PORT = 5060
 TLS_PORT = 5061
 
 
+CREDIT_NANOS = 10**15
+"""What scenarios that are not about money may spend."""
+
+
 class Place:
     """One case's addresses and ids.
 
@@ -48,7 +52,9 @@ class Place:
 
     @property
     def customer(self) -> Customer:
-        return Customer(id=self.base, name=f"Customer {self.number}", status="active", tax_ppm=200_000)
+        return Customer(
+            id=self.base, name=f"Customer {self.number}", status="active", tax_ppm=200_000, debit_limit_nanos=10**15
+        )
 
     @property
     def endpoint(self) -> Endpoint:

@@ -6,12 +6,17 @@ The rules are `rating`'s; here they meet customers' records. Amounts are nano-un
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
+from rating.holding import hold_nanos, least_nanos
 from rating.ledger import Ledger
+from rating.quotes import Quote
 from rating.spending import DaySpend
 from switch.frames import Account as AccountFrame
 from switch.records import AccountState
 from switch.snapshot import Customer
+
+SPEND_REACHED: Final = -2
 
 
 class Accounts:
@@ -58,14 +63,32 @@ class Accounts:
                 found.append(AccountState(account.id, account.balance_nanos, day.day, day.spent_nanos))
         return tuple(found)
 
+    def hold(self, customer: Customer, call_id: str, sell: Quote, talk_s: int, now_ms: int) -> int:
+        """Put money aside for a new call's first `talk_s`, or for as much of it as is left.
+
+        Returns:
+            The amount; -1 if not one increment is left, -2 if today's limit is reached.
+        """
+        limit_nanos = customer.daily_spend_limit_nanos
+        if limit_nanos is not None and self.spent_today(customer.id, now_ms) >= limit_nanos:
+            return SPEND_REACHED
+        wanted = hold_nanos(sell, talk_s)
+        held = self.ledger.hold(customer.id, call_id, wanted, wanted)
+        if held < 0:
+            held = self.ledger.hold(customer.id, call_id, wanted, least_nanos(sell))
+        return held
+
+    def settle(self, customer_id: int, call_id: str, charge_nanos: int, now_ms: int) -> None:
+        """A call is over: take what it cost, give back the rest of its hold."""
+        self.ledger.settle(call_id, charge_nanos)
+        if charge_nanos:
+            day = self._days.get(customer_id)
+            if day is not None:
+                day.add(charge_nanos, now_ms)
+
     def spent_today(self, customer_id: int, now_ms: int) -> int:
         day = self._days.get(customer_id)
         return 0 if day is None else day.spent(now_ms)
-
-    def note_spent(self, customer_id: int, amount_nanos: int, now_ms: int) -> None:
-        day = self._days.get(customer_id)
-        if day is not None:
-            day.add(amount_nanos, now_ms)
 
     def read(self, customer_ids: Sequence[int] | None, now_ms: int) -> list[AccountFrame]:
         """As the control plane shows them."""

@@ -32,6 +32,8 @@ class Options:
         self.ring_ms: int = 120_000
         self.max_duration_s: int = 14_400
         self.udp_request_bytes_max: int = 1_300
+        self.hold_initial_s: int = 60
+        self.hold_max_s: int = 300
 
 
 class Board:
@@ -47,6 +49,8 @@ class Board:
         self.calls: Calls = Calls()
         self.options: Options = options
         self.accounts: Accounts = Accounts()
+        self.keeping: int = 0
+        """Counts the journal segments of this process: calls know in which they were written last."""
         self.wall_offset_s: float = 0.0
         """Wall clock minus the engine's monotonic clock."""
         self.records: list[JournalRecord] = []

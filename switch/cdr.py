@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from rating.quotes import Charge, Quote, price
+from rating.quotes import Charge, Quote
+from switch.call.attempt import Attempt
 from switch.call.call import Call
 from switch.outputs import Flow
-from switch.policy.decide import Option, Plan, Reject
+from switch.policy.decide import Option, Reject
+from switch.records import Admitted, Candidate, Cdr
 from switch.records import Attempt as AttemptRecord
-from switch.records import Candidate, Cdr
 from switch.snapshot import Gateway
 from switch.wire.message import Request
 
@@ -26,8 +27,6 @@ STATIC_CODECS: Final = {
 }
 """RFC 3551 table 4, the payload types that need no rtpmap."""
 
-NOTHING: Final = Charge(0, 0, 0)
-
 
 class Try:
     """What policy chose for one attempt, beside the attempt itself."""
@@ -40,32 +39,20 @@ class Try:
 
 def build_cdr(
     call: Call,
-    plan: Plan,
-    tries: list[Try],
+    admitted: Admitted,
+    sell: Quote,
+    charge: Charge,
     *,
-    source: str,
-    transport: str,
-    dialled_in: str,
-    cli_in: str,
-    user_agent: str,
+    duration_ms: int,
     codecs: str,
-    wall_offset_s: float,
+    attempts: tuple[AttemptRecord, ...],
+    explanation: tuple[Candidate, ...],
 ) -> Cdr:
-    """The record of a call that was let in and is over.
-
-    Args:
-        tries: one for each of `call.attempts`.
-    """
-    answered_ms = _wall_ms(call.answered_at, wall_offset_s)
-    duration_ms = round((call.ended_at - call.answered_at) * 1000.0) if call.answered_at else 0
-    sell = plan.sell
-    charge = price(sell, duration_ms, answered_ms or 0)
-    attempts: list[AttemptRecord] = []
+    """The record of a call that was let in and is over."""
+    wall_offset_s = admitted.wall_offset_s
     cost_nanos = 0
-    for index in range(len(tries)):
-        record = _attempt_record(call, index, tries[index], duration_ms, wall_offset_s)
-        cost_nanos += record.cost_nanos
-        attempts.append(record)
+    for attempt in attempts:
+        cost_nanos += attempt.cost_nanos
     if call.progress_at:
         pdd_ms: int | None = round((call.progress_at - call.invited_at) * 1000.0)
     elif call.answered_at:
@@ -74,30 +61,30 @@ def build_cdr(
         pdd_ms = round((call.ended_at - call.invited_at) * 1000.0)
     return Cdr(
         id=call.id,
-        customer_id=plan.customer.id,
-        client_id=plan.customer.client_id,
-        endpoint_id=None if plan.endpoint is None else plan.endpoint.id,
-        sip_user_id=None if plan.user is None else plan.user.id,
-        route_id=plan.route.id,
+        customer_id=admitted.customer_id,
+        client_id=admitted.client_id,
+        endpoint_id=admitted.endpoint_id,
+        sip_user_id=admitted.sip_user_id,
+        route_id=admitted.route_id,
         direction="outbound",
-        source=source,
-        transport=transport,
-        call_id=call.ingress.call_id.decode("utf-8", "backslashreplace"),
-        cli_in=cli_in,
-        cli_out=plan.cli_out,
-        dialled_in=dialled_in,
-        dialled_out=plan.dialled_out,
-        invited_ms=int((call.invited_at + wall_offset_s) * 1000.0),
-        progress_ms=_wall_ms(call.progress_at, wall_offset_s),
-        answered_ms=answered_ms,
-        ended_ms=int((call.ended_at + wall_offset_s) * 1000.0),
+        source=source_text(admitted.source),
+        transport=admitted.transport,
+        call_id=admitted.call_id,
+        cli_in=admitted.cli_in,
+        cli_out=admitted.cli_out,
+        dialled_in=admitted.dialled_in,
+        dialled_out=admitted.dialled_out,
+        invited_ms=wall_ms(call.invited_at, wall_offset_s),
+        progress_ms=wall_ms_if(call.progress_at, wall_offset_s),
+        answered_ms=wall_ms_if(call.answered_at, wall_offset_s),
+        ended_ms=wall_ms(call.ended_at, wall_offset_s),
         pdd_ms=pdd_ms,
         duration_ms=duration_ms,
         billed_s=charge.billed_s,
         release=call.release,  # type: ignore[arg-type]
         cause=call.cause,
         status=call.status,
-        currency=plan.sell_card.record.currency,
+        currency=admitted.currency,
         card_id=sell.card_id,
         revision_id=sell.revision_id,
         prefix=sell.row.prefix,
@@ -108,21 +95,22 @@ def build_cdr(
         gross_nanos=charge.gross_nanos,
         cost_nanos=cost_nanos,
         margin_nanos=charge.net_nanos - cost_nanos,
-        user_agent=user_agent,
+        user_agent=admitted.user_agent,
         codecs=codecs,
         recording="off",
-        attempts=tuple(attempts),
-        explanation=tuple(plan.explanation),
+        attempts=attempts,
+        explanation=explanation,
     )
 
 
-def _attempt_record(call: Call, index: int, chosen: Try, duration_ms: int, wall_offset_s: float) -> AttemptRecord:
-    attempt = call.attempts[index]
+def attempt_record(attempt: Attempt, chosen: Try, ended_at: float, wall_offset_s: float) -> AttemptRecord:
+    """One try as it stands: what it costs is known when the call ends.
+
+    Args:
+        ended_at: of the call, for an attempt that ended with it.
+    """
     option = chosen.option
     quote = option.quote
-    cost = NOTHING
-    if attempt.answered_at:
-        cost = price(quote, duration_ms, int((attempt.answered_at + wall_offset_s) * 1000.0))
     return AttemptRecord(
         provider_id=option.provider.id,
         provider_name=option.provider.name,
@@ -132,12 +120,32 @@ def _attempt_record(call: Call, index: int, chosen: Try, duration_ms: int, wall_
         prefix=quote.row.prefix,
         rate_nanos=option.rate_nanos,
         dialled_out=chosen.dialled_out,
-        started_ms=int((attempt.started_at + wall_offset_s) * 1000.0),
-        progress_ms=_wall_ms(attempt.progress_at, wall_offset_s),
-        answered_ms=_wall_ms(attempt.answered_at, wall_offset_s),
-        ended_ms=int(((attempt.ended_at or call.ended_at) + wall_offset_s) * 1000.0),
+        started_ms=wall_ms(attempt.started_at, wall_offset_s),
+        progress_ms=wall_ms_if(attempt.progress_at, wall_offset_s),
+        answered_ms=wall_ms_if(attempt.answered_at, wall_offset_s),
+        ended_ms=wall_ms(attempt.ended_at or ended_at, wall_offset_s),
         status=attempt.status,
         cause=attempt.cause,
+    )
+
+
+def closed_attempt(answered: AttemptRecord, ended_ms: int, cost: Charge) -> AttemptRecord:
+    """The attempt that was answered, now that its call is over."""
+    return AttemptRecord(
+        provider_id=answered.provider_id,
+        provider_name=answered.provider_name,
+        gateway_id=answered.gateway_id,
+        card_id=answered.card_id,
+        revision_id=answered.revision_id,
+        prefix=answered.prefix,
+        rate_nanos=answered.rate_nanos,
+        dialled_out=answered.dialled_out,
+        started_ms=answered.started_ms,
+        progress_ms=answered.progress_ms,
+        answered_ms=answered.answered_ms,
+        ended_ms=ended_ms,
+        status=answered.status,
+        cause=answered.cause,
         billed_s=cost.billed_s,
         cost_nanos=cost.net_nanos,
     )
@@ -207,7 +215,13 @@ def build_refusal(
     )
 
 
-def _wall_ms(at: float, wall_offset_s: float) -> int | None:
+def wall_ms(at: float, wall_offset_s: float) -> int:
+    """A monotonic moment as milliseconds since the epoch."""
+    return int((at + wall_offset_s) * 1000.0)
+
+
+def wall_ms_if(at: float, wall_offset_s: float) -> int | None:
+    """The same; None for what has not happened."""
     return int((at + wall_offset_s) * 1000.0) if at else None
 
 

@@ -14,11 +14,13 @@ from random import Random
 from typing import Final
 
 from config.settings import Listener, Settings
+from switch.accounts import SPEND_REACHED
+from switch.billed import BilledCall
 from switch.board import Board, Options
 from switch.call.call import STATE_NAMES, dialog_key
 from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
-from switch.cdr import build_refusal, source_text
+from switch.cdr import build_refusal, source_text, wall_ms, wall_ms_if
 from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import RETRY_AFTER_S, STATUS, Cause
@@ -97,6 +99,8 @@ class Engine(WaitingUser):
         options.ring_ms = timers.ring_ms
         options.max_duration_s = timers.max_duration_s
         options.udp_request_bytes_max = settings.limits.udp_request_bytes_max
+        options.hold_initial_s = settings.hold.initial_s
+        options.hold_max_s = settings.hold.max_s
         self.board: Board = Board(self.layer, self.hops, self.tables, self.live, rng, options)
         self.board.wall_offset_s = wall_offset_s
         self.probers: Probers = Probers(self.board)
@@ -297,7 +301,7 @@ class Engine(WaitingUser):
         else:
             calls = list(self.live.calls.get(layer_key(CUSTOMER, customer_id), ()))
         for call in calls:
-            if isinstance(call, RoutedCall):
+            if isinstance(call, BilledCall):
                 found.append(_live_call(call, now))
         found.sort(key=_invited)
         return found
@@ -536,8 +540,42 @@ class Engine(WaitingUser):
             reject = _turned_away(verdict, Cause.NO_INGRESS_ROUTE, "Request-URI or Route names another host")
             self._refuse(request, server, flow, reject, facts, now, now)
             return
-        # The hold has its place here, as the last thing before the forward.
-        call = RoutedCall(board, verdict, server, flow, dialled, cli, now, is_challenged=is_challenged)
+        self._admit(verdict, request, server, flow, facts, now, now, is_challenged=is_challenged)
+
+    def _admit(
+        self,
+        plan: Plan,
+        request: Request,
+        server: ServerTransaction,
+        flow: Flow,
+        facts: Facts,
+        invited_at: float,
+        now: float,
+        *,
+        is_challenged: bool,
+    ) -> None:
+        """Put the money aside, which is the last thing that can refuse a call, and forward it."""
+        board = self.board
+        call_id = board.ids.cdr_id(board.now_ms(invited_at))
+        talk_s = min(board.options.hold_initial_s, facts.max_duration_s)
+        held = board.accounts.hold(plan.customer, call_id, plan.sell, talk_s, board.now_ms(now))
+        if held < 0:
+            cause = Cause.DAILY_SPEND_REACHED if held == SPEND_REACHED else Cause.BALANCE_INSUFFICIENT
+            self._refuse(request, server, flow, _turned_away(plan, cause, ""), facts, invited_at, now)
+            return
+        call = RoutedCall(
+            board,
+            plan,
+            call_id,
+            held,
+            server,
+            flow,
+            facts.dialled,
+            facts.cli,
+            invited_at,
+            now,
+            is_challenged=is_challenged,
+        )
         call.next_attempt(now)
 
     # INVITEs that wait for their route's call rate.
@@ -557,18 +595,16 @@ class Engine(WaitingUser):
             verdict = decide(self.tables, self.live, facts)
             if isinstance(verdict, Plan):
                 self._forget_waiting(waiting)
-                arrived_at = waiting.arrived_at
-                call = RoutedCall(
-                    self.board,
+                self._admit(
                     verdict,
+                    waiting.request,
                     waiting.server,
                     waiting.flow,
-                    facts.dialled,
-                    facts.cli,
-                    arrived_at,
+                    facts,
+                    waiting.arrived_at,
+                    now,
                     is_challenged=waiting.is_challenged,
                 )
-                call.next_attempt(now)
                 return
             if waiting.may_wait(verdict.retry_in_s, now):
                 waiting.wait(verdict.retry_in_s, now)
@@ -596,7 +632,11 @@ class Engine(WaitingUser):
             return Cause.STORE_FAILED
         if self.is_draining:
             return Cause.DRAINING
-        if self.tables.version == 0 or self.layer.size() >= self._transactions_max:
+        if (
+            self.tables.version == 0
+            or not self.board.accounts.has_balances
+            or self.layer.size() >= self._transactions_max
+        ):
             return Cause.OVERLOAD
         return None
 
@@ -746,6 +786,10 @@ def _turned_away(verdict: Plan | Reject, cause: Cause, detail: str) -> Reject:
         reject.customer = verdict.customer
         reject.endpoint_id = None if verdict.endpoint is None else verdict.endpoint.id
         reject.user_id = None if verdict.user is None else verdict.user.id
+        if cause is Cause.BALANCE_INSUFFICIENT or cause is Cause.DAILY_SPEND_REACHED:
+            reject.route_id = verdict.route.id
+            reject.sell = verdict.sell
+            reject.explanation = verdict.explanation
     reject.dialled_out = verdict.dialled_out
     reject.cli_out = verdict.cli_out
     return reject
@@ -780,24 +824,32 @@ def _invited(call: LiveCall) -> tuple[int, str]:
     return (call.invited_ms, call.cdr_id)
 
 
-def _live_call(call: RoutedCall, now: float) -> LiveCall:
-    plan = call.plan
-    chosen = call.tries[len(call.tries) - 1] if call.tries else None
-    offset_s = call.wall_offset_s
+def _live_call(call: BilledCall, now: float) -> LiveCall:
+    admitted = call.admitted
+    assert admitted is not None, "live calls only"
+    provider_id: int | None = None
+    gateway_id: int | None = None
+    if call.answered is not None:
+        provider_id, gateway_id = call.answered.provider_id, call.answered.gateway_id
+    elif isinstance(call, RoutedCall) and call.tries:
+        chosen = call.tries[len(call.tries) - 1]
+        provider_id, gateway_id = chosen.option.provider.id, chosen.gateway.id
     return LiveCall(
         cdr_id=call.id,
-        customer_id=plan.customer.id,
-        route_id=plan.route.id,
-        endpoint_id=None if plan.endpoint is None else plan.endpoint.id,
-        sip_user_id=None if plan.user is None else plan.user.id,
-        provider_id=None if chosen is None else chosen.option.provider.id,
-        gateway_id=None if chosen is None else chosen.gateway.id,
-        call_id=call.ingress.call_id.decode("utf-8", "backslashreplace"),
-        cli=plan.cli_out,
-        dialled=plan.dialled_out,
+        customer_id=admitted.customer_id,
+        route_id=admitted.route_id,
+        endpoint_id=admitted.endpoint_id,
+        sip_user_id=admitted.sip_user_id,
+        provider_id=provider_id,
+        gateway_id=gateway_id,
+        call_id=admitted.call_id,
+        cli=admitted.cli_out,
+        dialled=admitted.dialled_out,
         source=source_text(call.source),
         state=STATE_NAMES[call.state],
-        invited_ms=int((call.invited_at + offset_s) * 1000.0),
-        answered_ms=int((call.answered_at + offset_s) * 1000.0) if call.answered_at else None,
+        invited_ms=wall_ms(call.invited_at, admitted.wall_offset_s),
+        answered_ms=wall_ms_if(call.answered_at, admitted.wall_offset_s),
         duration_ms=round((now - call.answered_at) * 1000.0) if call.answered_at else 0,
+        held_nanos=call.held_nanos,
+        spent_nanos=call.spent_nanos(now),
     )

@@ -1,21 +1,25 @@
-"""A call with its plan: hunts through vendors, occupies channels, and leaves a priced CDR."""
+"""A call with its plan: hunts through vendors and occupies their channels."""
 
 from __future__ import annotations
 
 from typing import Final
 from urllib.parse import quote
 
+from switch.billed import BilledCall
 from switch.board import Board
 from switch.call.attempt import Attempt
-from switch.call.call import CALLEE, SWITCH, Call
+from switch.call.call import CALLEE, SWITCH
 from switch.call.forwarding import Swap
-from switch.cdr import Try, build_cdr, first_codec, source_text
+from switch.call.leg import ingress_leg
+from switch.cdr import Try, attempt_record, first_codec
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
 from switch.policy.decide import Plan, choose_gateway, follows, number_for
 from switch.policy.live import CARD, GATEWAY, PROVIDER, layer_key
 from switch.policy.verdicts import Option, Skip
-from switch.records import CallEnded, Candidate
+from switch.quote_facts import quote_facts
+from switch.records import Admitted, Candidate
+from switch.records import Attempt as AttemptRecord
 from switch.snapshot import Gateway
 from switch.transaction.server import ServerTransaction
 from switch.wire.headers import RETRY_AFTER, USER_AGENT
@@ -36,48 +40,63 @@ _PHRASES: Final[dict[int, bytes]] = {
 }
 
 
-class RoutedCall(Call):
-    """What is known of the call beyond SIP."""
+class RoutedCall(BilledCall):
+    """What is known of the call beyond SIP and money."""
 
     def __init__(
         self,
         board: Board,
         plan: Plan,
+        call_id: str,
+        held_nanos: int,
         server: ServerTransaction,
         source: Flow,
         dialled_in: str,
         cli_in: str,
+        invited_at: float,
         now: float,
         *,
         is_challenged: bool,
     ) -> None:
-        super().__init__(
-            board.ids.cdr_id(board.now_ms(now)),
-            board.layer,
-            board.hops,
-            board.ids,
-            board.calls,
-            server,
-            source,
-            now,
-        )
-        self.board: Board = board
-        self.plan: Plan = plan
-        self.dialled_in: str = dialled_in
-        self.cli_in: str = cli_in
-        self.is_challenged = is_challenged
-        self.wall_offset_s: float = board.wall_offset_s
-        """Of the INVITE: a wall clock that is set during the call moves none of its times."""
-        self.tries: list[Try] = []
-        self.codecs: str = ""
-        invite = self.invite
-        assert invite is not None
+        invite = server.request
+        assert invite is not None, "a fresh transaction"
         agent = invite.first(USER_AGENT)
-        self.user_agent: str = "" if agent is None else agent.decode("utf-8", "backslashreplace")
+        max_duration_s = board.options.max_duration_s
+        if plan.max_duration_ms is not None:
+            max_duration_s = min(max_duration_s, plan.max_duration_ms // 1000)
+        admitted = Admitted(
+            id=call_id,
+            customer_id=plan.customer.id,
+            client_id=plan.customer.client_id,
+            endpoint_id=None if plan.endpoint is None else plan.endpoint.id,
+            sip_user_id=None if plan.user is None else plan.user.id,
+            route_id=plan.route.id,
+            source=source,
+            transport=board.hops.locals[source.listener].transport,
+            call_id=invite.call_id.decode("utf-8", "backslashreplace"),
+            cli_in=cli_in,
+            cli_out=plan.cli_out,
+            dialled_in=dialled_in,
+            dialled_out=plan.dialled_out,
+            invited_at=invited_at,
+            # Of the INVITE: a wall clock that is set during the call moves none of its times.
+            wall_offset_s=board.wall_offset_s,
+            currency=plan.sell_card.record.currency,
+            sell=quote_facts(plan.sell),
+            user_agent="" if agent is None else agent.decode("utf-8", "backslashreplace"),
+            is_challenged=is_challenged,
+            max_duration_s=max_duration_s,
+            held_nanos=held_nanos,
+            invite=invite.data,
+        )
+        super().__init__(board, admitted, ingress_leg(invite, source, board.ids.tag(), board.hops), source, plan.keys)
+        self.plan: Plan = plan
+        self.sell = plan.sell
+        self.tries: list[Try] = []
         self._position: int = 0
         self._tried: set[int] = set()
-        self._is_hunting_over: bool = False
-        board.live.enter_all(plan.keys, self)
+        board.records.append(admitted)
+        self.begin(server, now)
         if plan.cli_out != cli_in:
             self.swap = _swapped(self.ingress.remote_value, plan.cli_out)
 
@@ -204,35 +223,45 @@ class RoutedCall(Call):
         self.fail(status, phrase, cause, SWITCH, now, (reason_line(status, cause),))
 
     def on_answered(self, response: Response, now: float) -> None:
-        limit_ms = self.board.options.max_duration_s * 1000
-        if self.plan.max_duration_ms is not None:
-            limit_ms = min(limit_ms, self.plan.max_duration_ms)
-        self.limit_duration(limit_ms, now)
+        board = self.board
+        plan = self.plan
+        attempt = self.attempt
+        assert attempt is not None, "one of its attempts was answered"
+        position = self.attempts.index(attempt)
+        self.failed = self._failed_but(position, now)
+        self.answered = attempt_record(attempt, self.tries[position], now, self._wall_offset_s())
+        self.buy = self.tries[position].option.quote
+        self.explanation = tuple(plan.explanation)
+        self.channel = attempt
         self.codecs = first_codec(response.body)
-        self.board.count("calls_answered")
+        record = self.answered_record()
+        assert record is not None, "all of it is known now"
+        board.records.append(record)
+        self.start_clock(now)
+        board.count("calls_answered")
 
     def on_ended(self, now: float) -> None:
-        board = self.board
-        board.live.leave_all(self.plan.keys, self)
-        source = self.source
-        cdr = build_cdr(
-            self,
-            self.plan,
-            self.tries,
-            source=source_text(source),
-            transport=self.hops.locals[source.listener].transport,
-            dialled_in=self.dialled_in,
-            cli_in=self.cli_in,
-            user_agent=self.user_agent,
-            codecs=self.codecs,
-            wall_offset_s=self.wall_offset_s,
-        )
-        board.records.append(CallEnded(cdr))
-        board.count("calls_ended")
-        # The INVITE's transaction keeps the call for 32 s more; what only the CDR wanted need not stay.
+        if self.answered is None:
+            self.failed = self._failed_but(-1, now)
+            self.explanation = tuple(self.plan.explanation)
+        super().on_ended(now)
         self.tries = []
         self.plan.options = []
         self.plan.explanation = []
+
+    def _failed_but(self, position: int, now: float) -> tuple[AttemptRecord, ...]:
+        """Records of all attempts but one."""
+        wall_offset_s = self._wall_offset_s()
+        found: list[AttemptRecord] = []
+        for index, chosen in enumerate(self.tries):
+            if index != position:
+                found.append(attempt_record(self.attempts[index], chosen, now, wall_offset_s))
+        return tuple(found)
+
+    def _wall_offset_s(self) -> float:
+        admitted = self.admitted
+        assert admitted is not None, "not over yet"
+        return admitted.wall_offset_s
 
     def _explain(self, index: int, option: Option, outcome: str, detail: str) -> None:
         self.plan.explanation[index] = Candidate(

@@ -175,7 +175,9 @@ class Runtime:
 
     def _read_snapshot(self) -> Snapshot | None:
         if self._snapshot is not None:
-            return read_snapshot(self._snapshot)
+            snapshot = read_snapshot(self._snapshot)
+            # Nobody else will ever say what its customers have.
+            return snapshot if snapshot.balances is not None else msgspec.structs.replace(snapshot, balances={})
         path = self._data / SNAPSHOT_FILE
         if not path.exists():
             return None

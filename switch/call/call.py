@@ -1,7 +1,8 @@
 """A call: from the INVITE to its end, with an ingress leg and egress attempts one after another.
 
-`Call` knows SIP and nothing of money or routes. What to try next, and what an answer or an end
-means for anybody's books, is the subclass's part (`next_attempt`, `on_answered`, `on_ended`).
+`Call` knows SIP and nothing of money or routes. What to try next, how long the call may go on, and
+what an answer or an end means for anybody's books, is the subclass's part (`next_attempt`,
+`on_time_over`, `on_answered`, `on_ended`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from switch.call.attempt import FORKS_MAX, Attempt, AttemptUser
 from switch.call.forwarding import Swap, forward_request, forward_response
 from switch.call.hops import Hops
 from switch.call.ids import Ids
-from switch.call.leg import Leg, egress_leg, ingress_leg, request_in_dialog
+from switch.call.leg import Leg, egress_leg, request_in_dialog
 from switch.call.relay import Relay, RelayUser
 from switch.outputs import Flow, Send
 from switch.transaction.layer import Layer
@@ -39,7 +40,7 @@ SWITCH: Final = "switch"
 
 # Timers.
 _NO_ACK: Final = 1
-_DURATION: Final = 2
+_TIME: Final = 2
 
 
 class Calls:
@@ -66,25 +67,26 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         hops: Hops,
         ids: Ids,
         calls: Calls,
-        server: ServerTransaction,
+        ingress: Leg,
         source: Flow,
-        now: float,
+        invited_at: float,
     ) -> None:
-        invite = server.request
-        assert invite is not None, "a fresh transaction"
         self.id: str = call_id
         self.layer: Layer = layer
         self.hops: Hops = hops
         self.ids: Ids = ids
         self.calls: Calls = calls
-        self.server: ServerTransaction = server
+        self.server: ServerTransaction | None = None
+        """The caller's INVITE; None where it was before a restart of ours."""
         self.source: Flow = source
         """Where the INVITE came from."""
-        self.invite: Request | None = invite
+        self.reply_flow: Flow = source
+        """Where responses to it go."""
+        self.invite: Request | None = None
         """Until the call is answered or over."""
-        self.invite_cseq: int = invite.cseq
-        self.key: bytes = dialog_key(invite.call_id, invite.from_tag)
-        self.ingress: Leg = ingress_leg(invite, source, ids.tag(), hops)
+        self.invite_cseq: int = ingress.remote_cseq
+        self.key: bytes = dialog_key(ingress.call_id, ingress.remote_tag)
+        self.ingress: Leg = ingress
         self.egress: Leg | None = None
         self.attempts: list[Attempt] = []
         self.attempt: Attempt | None = None
@@ -97,7 +99,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.has_left: bool = False
         """The caller sent a BYE before the answer: what still fails is not tried elsewhere."""
         self.state: int = TRYING
-        self.invited_at: float = now
+        self.invited_at: float = invited_at
         self.progress_at: float = 0.0
         self.answered_at: float = 0.0
         self.ended_at: float = 0.0
@@ -106,12 +108,20 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.status: int = 0
         """Final status that the caller was sent for the INVITE."""
         self._no_ack: Timer | None = None
-        self._duration: Timer | None = None
+        self._time: Timer | None = None
+        calls.by_dialog[self.key] = self
+        calls.live[self.id] = self
+
+    def begin(self, server: ServerTransaction, now: float) -> None:
+        """Take the caller's INVITE."""
+        invite = server.request
+        assert invite is not None, "a fresh transaction"
+        self.server = server
+        self.reply_flow = server.reply_flow
+        self.invite = invite
         server.user = self
         # At once, whatever is decided next: it stops the caller's copies (RFC 3261 §17.2.1).
         server.respond(100, response_to(invite, 100, b"Trying", via_value=server.via_value), now)
-        calls.by_dialog[self.key] = self
-        calls.live[self.id] = self
 
     # The subclass's part.
 
@@ -131,8 +141,12 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         """Before the 200 leaves for the caller."""
         raise NotImplementedError
 
+    def on_time_over(self, now: float) -> None:
+        """The moment given to `wake_at` has come."""
+        raise NotImplementedError
+
     def on_ended(self, now: float) -> None:
-        """Once, before the message that ended it goes on or is answered."""
+        """Once, before the message that ended it goes on or is answered; `ended_at` may be set back."""
         raise NotImplementedError
 
     # Towards the vendor.
@@ -146,13 +160,15 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
 
     def build_invite(self, uri: bytes, flow: Flow, branch: bytes) -> bytes:
         invite = self.invite
+        server = self.server
         assert invite is not None, "attempts end with the answer"
+        assert server is not None, "only calls of this process make attempts"
         swap = self.swap
         return forward_request(
             invite,
             uri,
             self.hops.locals[flow.listener].via_start + branch,
-            self.server.via_value,
+            server.via_value,
             record_routes=self.hops.record_route_lines(self.source.listener, flow.listener),
             from_value=b"" if swap is None else swap.callee_side,
             drops_credentials=self.is_challenged,
@@ -173,14 +189,14 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
                 self._answer(attempt, response, now)
             elif self.egress is not None and response.to_tag == self.egress.remote_tag:
                 # The callee repeats its 200 until the ACK arrives; each copy goes on (RFC 6026 §7.1).
-                self.server.respond(status, self._for_caller(response), now)
+                self._respond(status, self._for_caller(response), now)
             else:
                 self.on_stray_answer(attempt, response, now)
         elif self.state < ANSWERED and attempt is self.attempt:
             if 180 <= status < 190 and not self.progress_at:
                 self.progress_at = now
                 self.state = RINGING
-            self.server.respond(status, self._for_caller(response), now)
+            self._respond(status, self._for_caller(response), now)
 
     def on_attempt_failed(self, attempt: Attempt, cause: str, now: float) -> None:
         self.on_attempt_over(attempt, now)
@@ -237,10 +253,15 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.status = response.status
         self.on_answered(response, now)
         self._no_ack = self.layer.timers.start(self.layer.values.patience_ms, self, _NO_ACK, now)
-        self.server.respond(response.status, self._for_caller(response), now)
+        self._respond(response.status, self._for_caller(response), now)
         self.invite = None
 
     # Towards the caller.
+
+    def _respond(self, status: int, data: bytes, now: float) -> None:
+        server = self.server
+        if server is not None:
+            server.respond(status, data, now)
 
     def _for_caller(self, response: Response) -> bytes:
         swap = self.swap
@@ -253,19 +274,21 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
     ) -> None:
         """Refuse the INVITE in our own words and end the call."""
         invite = self.invite
+        server = self.server
         assert invite is not None, "not answered yet"
+        assert server is not None, "only calls of this process can fail"
         self.status = status
         data = response_to(
-            invite, status, reason, to_tag=self.ingress.local_tag, extra=extra, via_value=self.server.via_value
+            invite, status, reason, to_tag=self.ingress.local_tag, extra=extra, via_value=server.via_value
         )
         self._end(release, cause, now)
-        self.server.respond(status, data, now)
+        self._respond(status, data, now)
 
     def fail_with(self, response: Response, cause: str, now: float) -> None:
         """Refuse the INVITE as the vendor did."""
         self.status = response.status
         self._end(CALLEE, cause, now)
-        self.server.respond(response.status, self._for_caller(response), now)
+        self._respond(response.status, self._for_caller(response), now)
 
     def on_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
         """The caller has given up. From here on the call is over, whatever the vendor still says."""
@@ -379,19 +402,23 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
 
     # Ends that are ours.
 
-    def limit_duration(self, limit_ms: int, now: float) -> None:
-        """End the call that long after now, counted anew each time."""
-        if self._duration is not None:
-            self._duration.stop()
-        self._duration = self.layer.timers.start_at(now + limit_ms / 1000.0, self, _DURATION)
+    def wake_at(self, at: float) -> None:
+        """Have `on_time_over` called then, and not at the moment that was asked for before."""
+        if self._time is not None:
+            self._time.stop()
+        self._time = self.layer.timers.start_at(at, self, _TIME)
 
-    def end_by_switch(self, cause: str, now: float) -> None:
-        """Hang up both sides, or refuse the INVITE if it is not answered yet."""
+    def end_by_switch(self, cause: str, now: float, ended_at: float = 0.0) -> None:
+        """Hang up both sides, or refuse the INVITE if it is not answered yet.
+
+        Args:
+            ended_at: when it ended for billing, where that was before now.
+        """
         reason = (b'Reason: X.tandem;cause=0;text="%b"' % cause.encode("ascii"),)
         if self.state == ANSWERED:
             egress = self.egress
             assert egress is not None, "answered"
-            self._end(SWITCH, cause, now)
+            self._end(SWITCH, cause, now, ended_at)
             self._send_bye(self.ingress, reason, now)
             self._send_bye(egress, reason, now)
             self._forget()
@@ -406,7 +433,8 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             # RFC 3261 §13.3.1.4: a 2xx that is never ACKed ends the session.
             self.end_by_switch("no_ack", now)
         else:
-            self.end_by_switch("max_duration", now)
+            self._time = None
+            self.on_time_over(now)
 
     def _send_bye(self, leg: Leg, extra: Sequence[bytes], now: float) -> None:
         local = self.hops.locals[leg.flow.listener]
@@ -415,24 +443,21 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         data = request_in_dialog(leg, b"BYE", leg.local_cseq, local.via_start + branch, extra)
         request_alone(self.layer, b"BYE", branch, data, leg.flow, now, is_reliable=local.is_reliable)
 
-    def _end(self, release: str, cause: str, now: float) -> None:
+    def _end(self, release: str, cause: str, now: float, ended_at: float = 0.0) -> None:
         if self.state == ENDED:
             return
         was_answered = self.state == ANSWERED
         self.state = ENDED
-        self.ended_at = now
+        self.ended_at = ended_at or now
         self.release = release
         self.cause = cause
         if self._no_ack is not None:
             self._no_ack.stop()
             self._no_ack = None
-        if self._duration is not None:
-            self._duration.stop()
-            self._duration = None
+        if self._time is not None:
+            self._time.stop()
+            self._time = None
         self.calls.live.pop(self.id, None)
-        if was_answered and self.attempt is not None:
-            self.attempt.ended_at = now
-            self.on_attempt_over(self.attempt, now)
         self.on_ended(now)
         if not was_answered:
             self._forget()

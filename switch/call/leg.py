@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from switch.call.hops import Hops
 from switch.outputs import Flow
+from switch.records import LegState
 from switch.wire.errors import ParseError
 from switch.wire.headers import CONTACT, RECORD_ROUTE
 from switch.wire.message import Message, Request, Response
@@ -77,6 +78,21 @@ class Leg:
         """A re-INVITE or UPDATE brought a new Contact (RFC 3261 §12.2); the route set stays."""
         if target and target != self.remote_target:
             self.set_target(target, self.route_set, hops)
+
+    def state(self) -> LegState:
+        """What a later process needs to go on with the dialog."""
+        return LegState(
+            self.call_id,
+            self.remote_value,
+            self.remote_tag,
+            self.local_value,
+            self.local_tag,
+            self.heard_from,
+            self.remote_target,
+            self.route_set,
+            self.remote_cseq,
+            self.local_cseq,
+        )
 
     def is_from_peer(self, flow: Flow) -> bool:
         """Whether a packet comes from where this peer has spoken from or wanted to be reached."""
@@ -172,6 +188,17 @@ def _source_uri(flow: Flow) -> bytes:
     """
     host, port = flow.address
     return b"sip:%b:%d" % ((f"[{host}]" if ":" in host else host).encode("ascii"), port)
+
+
+def restored_leg(state: LegState, hops: Hops) -> Leg:
+    """A leg from before a restart. Connections of then are gone: its peer is reached over a new one."""
+    flow = state.heard_from
+    heard_from = Flow(flow.listener, flow.address, 0, flow.server_name, flow.tls_verify)
+    leg = Leg(state.call_id, state.remote_value, state.remote_tag, state.local_value, state.local_tag, heard_from)
+    leg.remote_cseq = state.remote_cseq
+    leg.local_cseq = state.local_cseq
+    leg.set_target(state.remote_target, state.route_set, hops)
+    return leg
 
 
 def request_in_dialog(leg: Leg, method: bytes, cseq: int, via_line: bytes, extra: Sequence[bytes] = ()) -> bytes:

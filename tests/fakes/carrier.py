@@ -30,12 +30,14 @@ from switch.snapshot import (
 CENT = 10_000_000
 NOW_MS = 1_780_000_000_000
 
+CREDIT = 100_000 * CENT
+
 SELL = 1
 CHEAP = 2
 DEAR = 3
 
 DEFAULT_RECORDS: tuple[Record, ...] = (
-    Customer(id=1, name="Acme Voice", status="active"),
+    Customer(id=1, name="Acme Voice", status="active", debit_limit_nanos=CREDIT),
     Endpoint(id=1, customer_id=1, direction="egress", host="192.0.2.10"),
     SipUser(id=1, customer_id=1, username="alice", realm="tandem"),
     IngressRoute(id=1, customer_id=1, name="standard", rate_card_id=SELL),

@@ -320,7 +320,7 @@ class World:
         self.engine = Engine(
             self.settings, self.settings.sip.listeners, Random(seed), WALL_S - self.now, folder, now=self.now
         )
-        self.engine.load(Snapshot(version=1, records=tuple(records)))
+        self.engine.load(Snapshot(version=1, records=tuple(records), balances={}))
         self.loses = loses or (lambda packet: False)
         self.log: list[Packet] = []
         self.cdrs: list[Cdr] = []

@@ -114,7 +114,7 @@ def engine_with(folder: Path, **gateway: object) -> Engine:
         compile_deck([RateRow("44", "UK", CENT)], folder / name)
     records = with_(with_(DEFAULT_RECORDS, Gateway, 1, **gateway), Provider, 2, enabled=False)
     engine = Engine(Settings(sip=Sip(listeners=LISTENERS)), LISTENERS, Random(1), 0.0, folder)
-    engine.load(Snapshot(version=1, records=records))
+    engine.load(Snapshot(version=1, records=records, balances={}))
     engine.take_outputs()
     return engine
 
@@ -180,7 +180,7 @@ def test_sips_goes_to_tls_gateways_alone(tmp_path: Path) -> None:
     engine.receive(data, 0, ("192.0.2.10", 5060), 1.0)
     outputs = engine.take_outputs()
     assert [send.data[:11] for send in outputs.sends if isinstance(send, Send)] == [b"SIP/2.0 100", b"SIP/2.0 503"]
-    assert outputs.records[0].cdr.explanation[0].outcome == "insecure"  # type: ignore[union-attr]
+    assert outputs.records[-1].cdr.explanation[0].outcome == "insecure"  # type: ignore[union-attr]
 
 
 # Configuration under calls.
