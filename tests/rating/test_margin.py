@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rating.margin import losing_durations, worst_margin
+from rating.margin import expected_margin, losing_durations, worst_margin
 from rating.money import parse_amount
 from rating.quotes import Quote, Tariff, price
 from rating.rows import RateRow
@@ -63,6 +63,37 @@ def test_losing_durations_are_the_lengths_that_lose_one_by_one(sell: Quote, buy:
     assert losing == [index + 1 for index, margin in enumerate(margins_by_length(sell, buy, max_s)) if margin < 0]
     # Ranges are apart: neighbours would be one range.
     assert all(earlier[1] + 1 < later[0] for earlier, later in pairwise(ranges))
+
+
+LENGTHS = st.lists(st.tuples(st.integers(1, 400), st.integers(1, 1_000)), min_size=1, max_size=32).map(tuple)
+
+
+@settings(max_examples=150, deadline=None)
+@given(quotes(), quotes(), LENGTHS, MAX_S)
+def test_expected_margin_is_the_mean_of_calls_priced_one_by_one(
+    sell: Quote, buy: Quote, durations: tuple[tuple[int, int], ...], max_s: int
+) -> None:
+    earned = [
+        price(sell, min(length, max_s) * 1000, 1).net_nanos - price(buy, min(length, max_s) * 1000, 1).net_nanos
+        for length, calls in durations
+        for _ in range(calls)
+    ]
+    mean = expected_margin(sell, buy, durations, max_s)
+    assert mean == sum(earned) // len(earned)
+    assert (mean < 0) is (sum(earned) < 0)
+    # Nothing is expected that could not be.
+    assert worst_margin(sell, buy, max_s)[0] <= mean
+
+
+def test_one_nano_lost_over_all_calls_is_a_loss_expected() -> None:
+    sell, buy = quote_of("0.06", 1, 1, Tariff(9)), quote_of("0.06", 1, 1, Tariff(9))
+    dearer = Quote(RateRow("44", "", parse_amount("0.06"), 1, 1, connect_fee_nanos=1), Tariff(9))
+    assert expected_margin(sell, buy, ((60, 1_000_000),)) == 0
+    assert expected_margin(dearer, buy, ((60, 1),)) == 1
+    # A thousandth of a nano-unit a call, rounded down: a loss stays one.
+    first = Quote(RateRow("44", "", parse_amount("0.06"), 1, 1, tiers=((60, 0),)), Tariff(9, "down"))
+    assert expected_margin(first, buy, ((60, 999), (61, 1))) == -1_000
+    assert expected_margin(sell, dearer, ((60, 1),)) == -1
 
 
 def quote_of(rate: str, first_s: int, next_s: int, tariff: Tariff | None = None) -> Quote:

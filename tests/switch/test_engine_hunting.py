@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from rating.rows import RateRow
 from switch.outputs import Target
-from switch.snapshot import Delta, Gateway, Key, Provider
-from tests.fakes.carrier import DEFAULT_RECORDS, with_
+from switch.snapshot import Delta, Gateway, IngressRoute, Key, Provider
+from tests.fakes.carrier import CENT, DEFAULT_RECORDS, with_
 from tests.fakes.world import CHEAP, Peer, World
 
 UNRESOLVED = with_(DEFAULT_RECORDS, Gateway, 1, host="gw.example.net", weight=100)
@@ -73,3 +76,19 @@ def test_an_address_that_did_not_answer_rests_while_others_of_its_name_are_calle
     world.caller.invite()
     world.run_for(0.5)
     assert (len(world.cheap.invites), len(second.requests("INVITE"))) == (1, 1)
+
+
+@pytest.mark.parametrize("mode", ["rate", "worst_case", "expected"])
+def test_no_failover_goes_to_a_vendor_below_the_margin(tmp_path: Path, mode: str) -> None:
+    records = with_(DEFAULT_RECORDS, IngressRoute, 1, profit_mode=mode, durations=((20, 30), (90, 10)))
+    world = World(tmp_path, records=records, decks={"dear": (RateRow("44", "UK", 6 * CENT),)})
+    world.cheap.behaviour = (503,)
+    world.caller.invite()
+    world.run_for(60)
+    # The one vendor that earns has failed: better no call than a lossy one.
+    assert world.dear.invites == []
+    (cdr,) = world.cdrs
+    assert (cdr.cause, cdr.status) == ("vendors_exhausted", 503)
+    assert [c.outcome for c in cdr.explanation] == ["taken", "margin"]
+    assert cdr.explanation[1].margin_nanos < 0
+    world.assert_idle()

@@ -374,6 +374,11 @@ OUTCOMES: list[tuple[str, tuple[Record, ...], dict[str, tuple[RateRow, ...]]]] =
         {"dear": (RateRow("44", "UK", 3 * CENT, first_s=60, next_s=60),)},
     ),
     (
+        "margin",
+        change(IngressRoute, 1, profit_mode="expected", durations=((5, 9), (600, 1))),
+        {"dear": (RateRow("44", "UK", 3 * CENT, first_s=60, next_s=60),)},
+    ),
+    (
         "connect_fee",
         change(IngressRoute, 1, block_connect_fee=True),
         {"dear": (RateRow("44", "UK", CENT, connect_fee_nanos=1),)},
@@ -404,6 +409,24 @@ def test_a_margin_of_nothing_is_no_loss(tmp_path: Path) -> None:
         records = change(IngressRoute, 1, profit_mode=mode)
         tables = carrier(tmp_path, records, {"dear": (RateRow("44", "UK", 5 * CENT),)})
         assert len(planned(decide(tables, Live(), invite())).options) == 2
+
+
+def test_expected_sells_what_the_routes_own_lengths_bear(tmp_path: Path) -> None:
+    # Bought by whole minutes: five seconds lose, ten minutes earn.
+    decks = {"dear": (RateRow("44", "UK", 3 * CENT, first_s=60, next_s=60),)}
+    for durations, options in (((), 1), (((5, 9), (600, 1)), 1), (((5, 1), (600, 9)), 2)):
+        records = change(IngressRoute, 1, profit_mode="expected", durations=durations)
+        plan = planned(decide(carrier(tmp_path, records, decks), Live(), invite()))
+        assert len(plan.options) == options
+    # With too few calls to judge by, what is refused is what the worst case refuses.
+    worst = planned(
+        decide(carrier(tmp_path, change(IngressRoute, 1, profit_mode="worst_case"), decks), Live(), invite())
+    )
+    none = planned(decide(carrier(tmp_path, change(IngressRoute, 1, profit_mode="expected"), decks), Live(), invite()))
+    assert [c.margin_nanos for c in none.explanation] == [c.margin_nanos for c in worst.explanation]
+    # Ten minutes that the route cuts at five seconds are five seconds.
+    records = change(IngressRoute, 1, profit_mode="expected", durations=((600, 10),), max_duration_s=5)
+    assert len(planned(decide(carrier(tmp_path, records, decks), Live(), invite())).options) == 1
 
 
 def test_without_a_profit_mode_a_loss_is_sold(tmp_path: Path) -> None:

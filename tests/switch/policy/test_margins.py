@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rating.margin import worst_margin
+from rating.margin import expected_margin, worst_margin
 from rating.quotes import Quote, Tariff
 from rating.rows import RateRow
 from switch.policy.margins import Margins
@@ -42,3 +42,18 @@ def test_equal_rows_that_are_not_the_same_do_not_meet() -> None:
         sell = quote(RateRow("44", "UK", rate * CENT))
         buy = quote(RateRow("44", "UK", 7 * CENT))
         assert margins.worst(sell, buy, 60) == worst_margin(sell, buy, 60)
+
+
+def test_expected_margins_are_known_by_the_routes_lengths_and_limit() -> None:
+    sell = quote(RateRow("44", "UK", 5 * CENT))
+    buy = quote(RateRow("44", "UK", 3 * CENT, 60, 60))
+    margins = Margins()
+    for durations in (((5, 9), (600, 1)), ((5, 1), (600, 9))):
+        for max_s in (60, 3600):
+            expected = expected_margin(sell, buy, durations, max_s)
+            assert margins.expected(sell, buy, durations, max_s) == expected
+            assert margins.expected(sell, buy, durations, max_s) == expected
+    changed = Quote(buy.row, Tariff(2), 0, 1, 1, NOW_MS)
+    margins.clear()
+    durations = ((5, 9), (600, 1))
+    assert margins.expected(sell, changed, durations, 60) == expected_margin(sell, changed, durations, 60)
