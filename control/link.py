@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from control.services.errors import SwitchAway
 from switch.frames import (
+    Account,
     Answer,
+    BookEntries,
     EndCall,
+    Entry,
     Hello,
     JournalIngested,
     ListCalls,
     LiveCall,
+    PutBalances,
     PutDelta,
     PutSnapshot,
+    ReadAccounts,
     ReadStats,
     Reply,
     Request,
@@ -94,7 +100,6 @@ class SwitchLink:
                 await asyncio.sleep(delay)
                 delay = min(RECONNECT_MAX_S, delay * 2)
                 continue
-            delay = RECONNECT_MIN_S
             try:
                 await self._talk(reader, writer)
             except EOFError:
@@ -102,6 +107,8 @@ class SwitchLink:
             except (OSError, msgspec.DecodeError, SwitchAway) as error:
                 log.warning("link to the switch lost", reason=str(error) or type(error).__name__)
             finally:
+                # A switch that cannot be made ready is not asked ten times a second.
+                delay = RECONNECT_MIN_S if self._is_ready else min(RECONNECT_MAX_S, delay * 2)
                 self._close("The link to the switch was lost.")
             await asyncio.sleep(delay)
 
@@ -130,7 +137,12 @@ class SwitchLink:
             if self.handle_hello is not None:
                 await self.handle_hello(hello)
         except SwitchAway as error:
+            log.warning("the switch cannot be used yet", reason=str(error))
             self._close(str(error))
+            return
+        except (SQLAlchemyError, OSError) as error:
+            log.error("the store failed while the switch was greeted", reason=str(error))
+            self._close("The store failed.")
             return
         self._is_ready = True
         self._became_ready.set()
@@ -158,6 +170,16 @@ class SwitchLink:
 
     async def put_delta(self, delta: Delta) -> None:
         await self._request(PutDelta(id=self._next_id(), delta=delta), REQUEST_TIMEOUT_S)
+
+    async def put_balances(self, entry_id: int, balances: dict[int, int]) -> None:
+        await self._request(PutBalances(id=self._next_id(), entry_id=entry_id, balances=balances), SNAPSHOT_TIMEOUT_S)
+
+    async def book_entries(self, entries: Sequence[Entry]) -> None:
+        await self._request(BookEntries(id=self._next_id(), entries=tuple(entries)), REQUEST_TIMEOUT_S)
+
+    async def read_accounts(self, customer_ids: Sequence[int] | None = None) -> list[Account]:
+        asked = None if customer_ids is None else tuple(customer_ids)
+        return await self._ask(ReadAccounts(id=self._next_id(), customer_ids=asked), list[Account])
 
     async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
         return await self._ask(ListCalls(id=self._next_id(), customer_id=customer_id), list[LiveCall])

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import update
 
+from control.feed import EntryFeed
 from control.link import SwitchLink, SwitchRefused
 from control.services.context import current_version
 from control.services.errors import SwitchAway
@@ -38,6 +39,7 @@ class SwitchPublisher:
         self._has_sent_whole = False
         self.refusal = ""
         """Why the switch did not take the last whole snapshot; empty: it did."""
+        self.feed = EntryFeed(store, link)
         link.handle_hello = self._handle_hello
         link.handle_lost = self._handle_lost
 
@@ -60,6 +62,12 @@ class SwitchPublisher:
                 self._link.drop("A change was not acknowledged.")
                 return False
 
+    async def book(self, entry_id: int) -> bool:
+        return await self.feed.book(entry_id)
+
+    def is_booked(self, entry_id: int) -> bool:
+        return self.feed.is_booked(entry_id)
+
     async def catch_up(self) -> None:
         """Send a whole snapshot if the switch does not run what is stored; asked from time to time."""
         async with self._turn:
@@ -74,6 +82,8 @@ class SwitchPublisher:
                     self._link.drop("A snapshot was not acknowledged.")
 
     async def _handle_hello(self, hello: Hello) -> None:
+        # Money first: with a configuration, calls come, and what they may cost must be known by then.
+        await self.feed.greet(hello)
         async with self._turn:
             self._in_force = None
             async with self._store.read() as tx:
@@ -90,6 +100,7 @@ class SwitchPublisher:
 
     def _handle_lost(self) -> None:
         self._in_force = None
+        self.feed.lose()
 
     async def _send_delta(self, version: int, put: Sequence[Record], remove: Sequence[Key]) -> bool:
         try:

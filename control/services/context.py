@@ -1,9 +1,10 @@
 """What every service works with: the store, the way to the switch, and who is asking.
 
-A service that changes something opens `ctx.change()`. Row changes, audit rows and the snapshot's
-next version are one SQL transaction; once it is committed the records go to the switch, and the
-block ends when the switch has acknowledged them. A switch that is away costs nothing but that:
-the change stands, `change.is_pending` says so, and the switch gets a whole snapshot when it is back.
+A service that changes something opens `ctx.change()`. Row changes, audit rows, ledger entries and the
+snapshot's next version are one SQL transaction; once it is committed records and entries go to the
+switch, and the block ends when the switch has acknowledged them. A switch that is away costs nothing
+but that: the change stands, `change.is_pending` says so, and the switch gets a whole snapshot and the
+entries that it lacks when it is back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy import insert, select, update
 
 from control.store import tables
 from control.store.engine import Store, Tx, to_json
-from switch.frames import LiveCall, Simulated, Stats
+from switch.frames import Account, Entry, LiveCall, Simulated, Stats
 from switch.snapshot import Key, Record
 
 Role = Literal["admin", "operator", "read-only"]
@@ -47,6 +48,15 @@ class Publisher(Protocol):
         snapshot of at least this version follows when it can.
         """
 
+    async def book(self, entry_id: int) -> bool:
+        """Bring committed ledger entries up to this one into the switch's balances, and wait until they are in.
+
+        Raises nothing: False where the switch is away or does not answer; they follow when it can.
+        """
+
+    def is_booked(self, entry_id: int) -> bool:
+        """Whether the switch has acknowledged this entry, as far as is known here."""
+
 
 class Switch(Protocol):
     """Questions that only the running switch can answer. Each raises `errors.SwitchAway` if it cannot."""
@@ -72,6 +82,9 @@ class Switch(Protocol):
 
     async def stats(self) -> Stats: ...
 
+    async def read_accounts(self, customer_ids: Sequence[int] | None = None) -> list[Account]:
+        """Balances and holds as the switch has them; customers that it does not know are left out."""
+
 
 class Change:
     """One transaction of changes, and what it brings to the switch."""
@@ -82,6 +95,8 @@ class Change:
         self.now_ms = now_ms
         self.put: list[Record] = []
         self.remove: list[Key] = []
+        self.entries: list[Entry] = []
+        """Of the ledger, ids ascending; appended by `control.services.ledger.append` alone."""
         self.is_pending = False
 
     async def audit(self, action: str, noun: str, noun_id: object, before: object = None, after: object = None) -> None:
@@ -158,7 +173,9 @@ class Context:
         if version:
             # No await stands between the commit and this call: versions arrive in their order.
             change.is_pending = not await self.publisher.publish(version, change.put, change.remove)
-            self.is_pending = self.is_pending or change.is_pending
+        if change.entries and not await self.publisher.book(change.entries[-1].id):
+            change.is_pending = True
+        self.is_pending = self.is_pending or change.is_pending
 
 
 async def lock_changes(tx: Tx) -> None:

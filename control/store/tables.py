@@ -407,3 +407,110 @@ cdrs: Final = Table(
 Index("uq_cdrs_id", cdrs.c.id, unique=True)
 Index("ix_cdrs_invited", cdrs.c.invited_ms)
 Index("ix_cdrs_customer_invited", cdrs.c.customer_id, cdrs.c.invited_ms)
+
+# The money of all customers, only ever added to: a trigger refuses UPDATE and DELETE. AUTOINCREMENT, so
+# that ids can be made to begin above those that a switch has seen (`control.feed`).
+ledger_entries: Final = Table(
+    "ledger_entries",
+    METADATA,
+    _id(),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("amount_nanos", BigInteger, nullable=False),
+    Column("net_nanos", BigInteger),
+    Column("tax_nanos", BigInteger),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("cdr_number", BigInteger),
+    Column("payment_id", BigInteger),
+    Column("reversed_id", BigInteger),
+    _text("reference"),
+    _text("description"),
+    _text("note"),
+    _text("actor"),
+    sqlite_autoincrement=True,
+)
+# All that sums and statements read, so that neither looks at the rows: one index of two that a call pays for.
+Index(
+    "ix_ledger_entries_customer_at",
+    ledger_entries.c.customer_id,
+    ledger_entries.c.at_ms,
+    ledger_entries.c.id,
+    ledger_entries.c.amount_nanos,
+)
+_IS_CALL: Final = text("kind = 'call'")
+_IS_BOOKED: Final = text("kind <> 'call'")
+Index(
+    "uq_ledger_entries_call",
+    ledger_entries.c.cdr_number,
+    unique=True,
+    sqlite_where=_IS_CALL,
+    postgresql_where=_IS_CALL,
+)
+for _name, _columns in (
+    ("id", (ledger_entries.c.id,)),
+    ("customer_at", (ledger_entries.c.customer_id, ledger_entries.c.at_ms, ledger_entries.c.id)),
+    ("cdr", (ledger_entries.c.cdr_number,)),
+):
+    Index(f"ix_ledger_entries_booked_{_name}", *_columns, sqlite_where=_IS_BOOKED, postgresql_where=_IS_BOOKED)
+Index(
+    "uq_ledger_entries_reversed",
+    ledger_entries.c.reversed_id,
+    unique=True,
+    sqlite_where=text("reversed_id IS NOT NULL"),
+    postgresql_where=text("reversed_id IS NOT NULL"),
+)
+
+# What the entries of a customer add up to, moved in the transaction that makes them. SQLite turns a sum
+# over 64 bits into a float by itself: the limit refuses what comes near.
+accounts: Final = Table(
+    "accounts",
+    METADATA,
+    Column("customer_id", BigInteger, primary_key=True, autoincrement=False),
+    Column(
+        "balance_nanos",
+        BigInteger,
+        CheckConstraint("balance_nanos BETWEEN -9000000000000000000 AND 9000000000000000000", name="in_range"),
+        nullable=False,
+    ),
+)
+
+payments: Final = Table(
+    "payments",
+    METADATA,
+    _id(),
+    Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
+    Column("status", String(16), nullable=False),
+    Column("total_nanos", BigInteger, nullable=False),
+    _text("description"),
+    _text("reason"),
+    Column("key", Text),
+    Column("entry_id", BigInteger),
+    Column("reversal_id", BigInteger),
+    Column("completed_ms", BigInteger),
+    Column("reversed_ms", BigInteger),
+    _text("created_by"),
+    *_stamps(),
+)
+Index(
+    "uq_payments_key",
+    payments.c.customer_id,
+    payments.c.key,
+    unique=True,
+    sqlite_where=text("key IS NOT NULL"),
+    postgresql_where=text("key IS NOT NULL"),
+)
+
+# What was asked under a key, and what was answered: written with what the request did, so that a repeat
+# is answered the same after any restart.
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("customer_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("entry_id", BigInteger),
+    Column("status", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)

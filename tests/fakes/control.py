@@ -17,7 +17,7 @@ from control.services.admin_keys import ADMIN_KEYS, AdminKeyNew
 from control.services.context import Context, Role
 from control.services.errors import SwitchAway
 from control.store.engine import Store, open_store
-from switch.frames import LiveCall, Simulated, Stats
+from switch.frames import Account, LiveCall, Simulated, Stats
 from switch.outputs import GatewayHealth
 from switch.snapshot import Key, Record
 
@@ -30,7 +30,11 @@ class FakePublisher:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.is_money_away = False
+        """Configuration arrives and ledger entries do not."""
         self.versions: list[int] = []
+        self.booked: list[int] = []
+        """Ids of ledger entries that were waited for, in their order."""
         self.records: dict[Key, Record] = {}
 
     async def publish(self, version: int, put: Sequence[Record], remove: Sequence[Key]) -> bool:
@@ -43,6 +47,15 @@ class FakePublisher:
             self.records.pop(key, None)
         return True
 
+    async def book(self, entry_id: int) -> bool:
+        if self.is_away or self.is_money_away:
+            return False
+        self.booked.append(entry_id)
+        return True
+
+    def is_booked(self, entry_id: int) -> bool:
+        return entry_id <= max(self.booked, default=0)
+
     def kinds(self) -> list[str]:
         return sorted(key.kind for key in self.records)
 
@@ -53,6 +66,7 @@ class FakeSwitch:
     def __init__(self) -> None:
         self.is_connected = True
         self.calls: list[LiveCall] = []
+        self.accounts: dict[int, Account] = {}
         self.ended: list[tuple[str, str]] = []
         self.asked: list[dict[str, Any]] = []
         self.simulated = Simulated(is_admitted=False, status=403, cause="source_unknown", steps=["nobody's address"])
@@ -76,6 +90,11 @@ class FakeSwitch:
     async def stats(self) -> Stats:
         self._check()
         return Stats(counters=self.counters, gauges={"calls_live": float(len(self.calls))}, gateways=self.gateways)
+
+    async def read_accounts(self, customer_ids: Sequence[int] | None = None) -> list[Account]:
+        self._check()
+        wanted = self.accounts if customer_ids is None else customer_ids
+        return [self.accounts[customer_id] for customer_id in wanted if customer_id in self.accounts]
 
     def _check(self) -> None:
         if not self.is_connected:
@@ -192,6 +211,12 @@ def with_control(test: Callable[[ControlPlane], Coroutine[Any, Any, None]]) -> C
 
 def key_of(record: Record) -> Key:
     return Key(kind=str(record.__struct_config__.tag), id=record.id)
+
+
+def account(customer_id: int, balance_nanos: int, held_nanos: int = 0, **more: int) -> Account:
+    """As the switch has it, without a debit limit unless `available_nanos` says other."""
+    facts = {"available_nanos": balance_nanos - held_nanos, "spent_today_nanos": 0, "holds": int(held_nanos > 0)}
+    return Account(customer_id=customer_id, balance_nanos=balance_nanos, held_nanos=held_nanos, **(facts | more))
 
 
 def live_call(customer_id: int, cdr_id: str = "0" * 31 + "1") -> LiveCall:

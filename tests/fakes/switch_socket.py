@@ -10,7 +10,21 @@ from pathlib import Path
 
 import msgspec
 
-from switch.frames import EndCall, Hello, JournalIngested, ListCalls, PutDelta, PutSnapshot, Reply, Request
+from switch.frames import (
+    Account,
+    BookEntries,
+    EndCall,
+    Entry,
+    Hello,
+    JournalIngested,
+    ListCalls,
+    PutBalances,
+    PutDelta,
+    PutSnapshot,
+    ReadAccounts,
+    Reply,
+    Request,
+)
 from switch.outputs import Alarm
 from switch.snapshot import Delta, Snapshot
 
@@ -28,6 +42,16 @@ class SwitchSocket:
         self.ingested: list[int] = []
         self.refuse_deltas = ""
         self.refuse_snapshots = ""
+        self.refuse_entries = ""
+        self.entry_id: int | None = None
+        """Highest ledger entry booked; None: there are no balances."""
+        self.balances: dict[int, int] = {}
+        self.entries: list[Entry] = []
+        """Booked, each once, in their order."""
+        self.loses_replies = False
+        """Books entries and does not say so."""
+        self.heard: list[str] = []
+        """Kinds of all requests, in their order."""
         self.is_silent = False
         """Reads requests and answers none."""
         self.connections = 0
@@ -62,7 +86,14 @@ class SwitchSocket:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
-        _write(writer, Hello(snapshot_version=self.version, started_ms=1, is_compiled=False, journal_sequence=0))
+        hello = Hello(
+            snapshot_version=self.version,
+            started_ms=1,
+            is_compiled=False,
+            journal_sequence=0,
+            entry_id=self.entry_id,
+        )
+        _write(writer, hello)
         try:
             while True:
                 (length,) = _LENGTH.unpack(await reader.readexactly(4))
@@ -70,7 +101,10 @@ class SwitchSocket:
                 if isinstance(request, JournalIngested):
                     self.ingested.append(request.sequence)
                 elif not self.is_silent:
-                    _write(writer, self._answer(request))
+                    self.heard.append(type(request).__name__)
+                    reply = self._answer(request)
+                    if not (self.loses_replies and isinstance(request, BookEntries)):
+                        _write(writer, reply)
         except (EOFError, OSError):
             pass
         finally:
@@ -89,6 +123,16 @@ class SwitchSocket:
             assert request.delta.version == self.version + 1, "the real switch refuses gaps"
             self.deltas.append(request.delta)
             self.version = request.delta.version
+        elif isinstance(request, PutBalances):
+            if self.entry_id is not None:
+                return Reply(id=request.id, error="balances are here already")
+            self.entry_id, self.balances = request.entry_id, dict(request.balances)
+        elif isinstance(request, BookEntries):
+            if self.refuse_entries or self.entry_id is None:
+                return Reply(id=request.id, error=self.refuse_entries or "there are no balances yet")
+            self._book(request.entries)
+        elif isinstance(request, ReadAccounts):
+            return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode(self._accounts(request))))
         elif isinstance(request, ListCalls):
             return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode([])))
         elif isinstance(request, EndCall):
@@ -96,6 +140,30 @@ class SwitchSocket:
         else:
             return Reply(id=request.id, error=f"{type(request).__name__} is not known here")
         return Reply(id=request.id)
+
+    def _book(self, entries: tuple[Entry, ...]) -> None:
+        assert self.entry_id is not None
+        assert [entry.id for entry in entries] == sorted({entry.id for entry in entries}), "ids ascend"
+        for entry in entries:
+            if entry.id > self.entry_id:
+                self.entry_id = entry.id
+                self.entries.append(entry)
+                self.balances[entry.customer_id] = self.balances.get(entry.customer_id, 0) + entry.amount_nanos
+
+    def _accounts(self, request: ReadAccounts) -> list[Account]:
+        wanted = self.balances if request.customer_ids is None else request.customer_ids
+        return [
+            Account(
+                customer_id=customer_id,
+                balance_nanos=self.balances[customer_id],
+                held_nanos=0,
+                available_nanos=self.balances[customer_id],
+                spent_today_nanos=0,
+                holds=0,
+            )
+            for customer_id in wanted
+            if customer_id in self.balances
+        ]
 
 
 def _write(writer: asyncio.StreamWriter, frame: msgspec.Struct) -> None:
