@@ -7,14 +7,20 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+_AHEAD_MAX: Final = 2
+"""Days that a kept day may be ahead: zones lie up to 26 hours apart, so a changed zone explains two."""
 
 
 class DaySpend:
     """Adds up charges of one day in one time zone; the next day begins at zero.
 
     Days are numbered from 1 January 1970 by the date on the customer's wall clock, so a day may
-    have 23 or 25 hours. A clock that is set back does not bring an earlier day again.
+    have 23 or 25 hours. A clock that is set back does not bring an earlier day again: what was
+    spent stays until a day later than the one kept begins. Only a day that lies further ahead than
+    clocks and zones differ is taken for a mistake; then the spending stays, and counts as today's.
 
+    Args:
+        day, spent_nanos: as they were kept; 0 for a customer that has spent nothing yet.
     Raises:
         ValueError: a time zone that is not known.
     """
@@ -23,6 +29,8 @@ class DaySpend:
         self.time_zone: str = time_zone
         self.day: int = day
         self.spent_nanos: int = spent_nanos
+        self._begins_ms: int = 0
+        """Between this time and `_ends_ms` it is known to be the same day; equal: not known."""
         self._ends_ms: int = 0
         self._zone: ZoneInfo | None = _zone(time_zone)
 
@@ -31,11 +39,11 @@ class DaySpend:
         if time_zone != self.time_zone:
             self._zone = _zone(time_zone)
             self.time_zone = time_zone
-            self._ends_ms = 0
+            self._begins_ms = self._ends_ms = 0
 
     def spent(self, now_ms: int) -> int:
         """Nano-units spent today, as of now."""
-        if now_ms >= self._ends_ms:
+        if not self._begins_ms <= now_ms < self._ends_ms:
             self._roll(now_ms)
         return self.spent_nanos
 
@@ -44,17 +52,24 @@ class DaySpend:
         self.spent_nanos = self.spent(now_ms) + amount_nanos
 
     def _roll(self, now_ms: int) -> None:
-        at = datetime.fromtimestamp(now_ms // 1000, UTC)
-        if self._zone is not None:
-            at = at.astimezone(self._zone)
-        today = at.date()
+        today = self._date(now_ms // 1000)
         number = today.toordinal() - _EPOCH
         if number > self.day:
             self.day = number
             self.spent_nanos = 0
+        elif number < self.day - _AHEAD_MAX:
+            self.day = number
         midnight = datetime.combine(today + timedelta(days=1), datetime.min.time(), self._zone or UTC)
-        # Never behind now, also where clocks skip midnight itself.
-        self._ends_ms = max(int(midnight.timestamp() * 1000), now_ms + 1)
+        # Midnight is asked for by its first pass where clocks repeat it. Where they skip it this is
+        # the moment they do, or, if they skip from before it, some time after: then nothing is kept.
+        ends_s = int(midnight.timestamp())
+        is_certain = now_ms < ends_s * 1000 and self._date(ends_s - 1) == today
+        self._begins_ms = now_ms
+        self._ends_ms = ends_s * 1000 if is_certain else now_ms
+
+    def _date(self, at_s: int) -> date:
+        at = datetime.fromtimestamp(at_s, UTC)
+        return (at if self._zone is None else at.astimezone(self._zone)).date()
 
 
 def _zone(name: str) -> ZoneInfo | None:
