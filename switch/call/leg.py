@@ -9,6 +9,7 @@ describes the loose router that trusts them).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from switch.call.hops import Hops
 from switch.outputs import Flow
@@ -19,6 +20,11 @@ from switch.wire.message import Message, Request, Response
 from switch.wire.name_addr import NameAddr
 from switch.wire.scan import split_commas
 from switch.wire.uri import Uri, parse_uri
+
+CSEQ_JUMP: Final = 10_000
+"""More requests than a dialog sees between two records of it: a number so far beyond the last one that
+is known is one that the peer has not seen (RFC 3261 §12.2.2 lets numbers be left out)."""
+CSEQ_MAX: Final = 2**31 - 1
 
 
 class Leg:
@@ -50,7 +56,11 @@ class Leg:
         self.remote_cseq: int = -1
         """Highest CSeq that the peer has sent; -1: none."""
         self.local_cseq: int = 0
-        """Highest CSeq that the peer has been sent."""
+        """Highest CSeq that the peer has been sent, as far as we know."""
+        self.cseq_step: int = 1
+        """How far a request of our own counts on from there; more where we may have forgotten some."""
+        self.alive_at: float = 0.0
+        """Last moment at which the peer showed that the call is up on its side."""
         self.flow: Flow = heard_from
         self.request_uri: bytes = b""
         self.routes: bytes = b""

@@ -18,7 +18,6 @@ from typing import Final
 from switch.call.liveness import Liveness
 from switch.wire.headers import MIN_SE, NAMES, REQUIRE, SESSION_EXPIRES, SUPPORTED
 from switch.wire.message import Message, Request, Response
-from switch.wire.scan import unfold
 
 INTERVAL_MIN_S: Final = 90
 """No session timer is shorter, and Min-SE says as much where it is missing (RFC 4028 §4, §5)."""
@@ -92,10 +91,7 @@ def knows_timers(message: Message) -> bool:
     """Whether its sender says `Supported: timer` (RFC 4028 §7.1)."""
     if SUPPORTED not in message.ids:
         return False
-    for value in message.each(SUPPORTED):
-        if _has_timer(value):
-            return True
-    return False
+    return _has_timer(b",".join(message.each(SUPPORTED)))
 
 
 def is_too_short(request: Request, values: Liveness) -> bool:
@@ -208,14 +204,11 @@ def _seconds(value: bytes) -> int:
 
 def _has_timer(value: bytes) -> bool:
     """Whether a comma list of option tags, which are tokens, has ours."""
-    for tag in value.split(b","):
-        if tag.strip().lower() == _TIMER:
-            return True
-    return False
+    return _TIMER in [tag.strip() for tag in value.lower().split(b",")]
 
 
 def _requires_timer(response: Response) -> bool:
-    return any([_has_timer(unfold(value)) for value in response.each(REQUIRE)])
+    return _has_timer(b",".join(response.each(REQUIRE)))
 
 
 def _add(message: Message, header: int, value: bytes) -> None:
@@ -224,7 +217,7 @@ def _add(message: Message, header: int, value: bytes) -> None:
 
 
 def _drop(message: Message, header: int) -> None:
-    """Take every line of a header out; `read` keeps step with the lines that were parsed."""
+    """Take every line of a header out; what counts in lines keeps step."""
     ids = message.ids
     for index in range(len(ids) - 1, -1, -1):
         if ids[index] == header:
@@ -232,3 +225,5 @@ def _drop(message: Message, header: int) -> None:
             del ids[index]
             if index < len(message.read):
                 del message.read[index]
+            if index < message.via_index:
+                message.via_index -= 1
