@@ -4,6 +4,10 @@ One `os.write` a batch, on the caller's thread: what `append` has returned for s
 the process. How soon it survives the loss of power is `config.settings.Journal.sync`: `group`, a
 thread syncs every `group_ms`; `always`, before `append` returns; `os`, when the kernel likes.
 
+A segment begins with a checkpoint, so that a replay need not go further back for balances. One that is
+full is followed by the next at the end of `append`, when the engine is exactly what was written. Only
+segments that are begun to write what a failure left over have none; a replay begins before them.
+
 A write or sync that fails closes the journal. Nothing is tried again as if it had worked: the page
 cache may have dropped what a failed sync was to keep. Records that come later are those of calls that
 were up: they go unsynced to a segment of their own, which outlives this process if not the power. Where
@@ -26,7 +30,7 @@ import msgspec
 
 from config.settings import Journal as JournalSettings
 from switch.journal_end import JournalEnd, find_end
-from switch.records import JournalRecord
+from switch.records import Checkpoint, JournalRecord
 from switch.segments import HEADER_BYTES, Segment, encode_header, encode_record, segment_path
 
 SPOOL_BYTES_MAX: Final = 67_108_864
@@ -34,6 +38,7 @@ SPOOL_BYTES_MAX: Final = 67_108_864
 REOPEN_GAP: Final = 1_048_576
 """Sequences left out at a start, more than one group can hold: a number that a reader saw before the
 power went must not come again for another record."""
+DRAFT_SUFFIX: Final = ".new"
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -51,6 +56,8 @@ class Journal:
         on_failure: Callable[[str], None],
         end: JournalEnd,
         first: int,
+        checkpoint: Callable[[], Checkpoint] | None,
+        opening: Sequence[JournalRecord],
     ) -> None:
         self.findings = end.findings
         """What opening found amiss: a torn tail that was cut, damage that is left for the reader to tell."""
@@ -59,11 +66,16 @@ class Journal:
         self._sync = settings.sync
         self._group_s = settings.group_ms / 1_000
         self._on_failure = on_failure
+        self._checkpoint = checkpoint
         self._older = end.older
         self._next = first
         self._written = end.last
         self._synced = 0
         self._segment = Segment(end.number, segment_path(folder, end.number))
+        self._needed_from = self._begun_at = end.number + 1
+        """From `_begun_at` on a replay has balances: it is the newest segment that begins with a checkpoint."""
+        self._safe_at = 0
+        """What lets older segments go has to be synced up to here first."""
         self._fd = -1
         self._size = 0
         self._retired: deque[int] = deque()
@@ -81,7 +93,7 @@ class Journal:
         self._wake = threading.Event()
         self._is_closing = False
         self._is_folder_dirty = False
-        self._begin_segment(first)
+        self._open_segment(opening)
         self._thread: threading.Thread | None = None
         if settings.sync == "group":
             self._thread = threading.Thread(target=self._sync_in_groups, name="journal-sync", daemon=True)
@@ -94,12 +106,17 @@ class Journal:
         settings: JournalSettings,
         on_failure: Callable[[str], None],
         *,
+        checkpoint: Callable[[], Checkpoint] | None = None,
+        opening: Sequence[JournalRecord] = (),
         wall_us: int | None = None,
     ) -> Journal:
         """Find the end of what is there and begin a new segment behind it.
 
         Args:
             on_failure: told once, with the reason, when the journal closes itself; maybe on its thread.
+            checkpoint: asked, at the end of an `append`, for what the next segment begins with.
+            opening: the new segment's first records: a checkpoint, and each call that is up. They
+                are there whole and synced, or the segment is not there at all.
             wall_us: microseconds since the epoch. Sequences begin there, so that they rise even
                 when the folder was emptied under a store that had read further.
         Raises:
@@ -110,7 +127,7 @@ class Journal:
             end = find_end(folder)
             floor = time.time_ns() // 1_000 if wall_us is None else wall_us
             first = max(end.last + REOPEN_GAP if end.last else 1, floor)
-            return cls(folder, settings, on_failure, end, first)
+            return cls(folder, settings, on_failure, end, first, checkpoint, opening)
         except OSError as error:
             raise JournalFailed(f"journal folder {folder}: {error.strerror}") from error
 
@@ -123,6 +140,21 @@ class Journal:
     def synced_sequence(self) -> int:
         """All of this run up to here has been synced; 0: nothing yet."""
         return self._synced
+
+    @property
+    def segment_number(self) -> int:
+        """Of the segment that is written to."""
+        return self._segment.number
+
+    @property
+    def needed_from(self) -> int:
+        """Number of the oldest segment that live calls have records in: it stays, and those after it."""
+        return self._needed_from
+
+    @needed_from.setter
+    def needed_from(self, number: int) -> None:
+        self._needed_from = number
+        self._safe_at = self._written
 
     @property
     def failure(self) -> str:
@@ -144,18 +176,20 @@ class Journal:
         first = self._next
         payloads = [self._encode(record) for record in records]
         self._next = first + len(payloads)
-        if self._size >= self._segment_bytes and not self._failure:
-            self._rotate(first)
         if self._failure or not self._write(first, payloads):
             self._keep(first, payloads)
             if self._can_salvage:
                 self._salvage()
-        elif self._thread is None:
+            return self._next - 1
+        last = self._next - 1
+        if self._size >= self._segment_bytes:
+            self._rotate()
+        if self._thread is None:
             if self._sync == "always":
                 self._sync_now()
         elif not self._wake.is_set():
             self._wake.set()
-        return self._next - 1
+        return last
 
     def recover(self) -> bool:
         """After a full disk: write what the memory holds to a new segment, synced; False: not now."""
@@ -168,12 +202,20 @@ class Journal:
         return True
 
     def drop_before(self, sequence: int) -> list[Path]:
-        """Forget finished segments with nothing above `sequence`; returns their files.
+        """Forget finished segments with nothing above `sequence` that no replay needs; returns their files.
 
         The caller unlinks them: that can take long on a busy disk, so it is done off the loop.
         """
-        gone = [segment.path for segment, last in self._older if last <= sequence]
-        self._older = [(segment, last) for segment, last in self._older if last > sequence]
+        if self._sync != "os" and self._synced < self._safe_at:
+            return []  # the power could take what makes them dispensable
+        floor = self._segment.number if self._checkpoint is None else min(self._needed_from, self._begun_at)
+        older, self._older = self._older, []
+        gone: list[Path] = []
+        for segment, last in older:
+            if last <= sequence and segment.number < floor:
+                gone.append(segment.path)
+            else:
+                self._older.append((segment, last))
         return gone
 
     def close(self) -> None:
@@ -213,11 +255,15 @@ class Journal:
             self._spool_bytes += len(payload)
 
     def _write_spool(self) -> bool:
-        spool = self._spool
+        """Write what the memory holds, and a checkpoint behind it: some may have been lost."""
+        spool = list(self._spool)
         try:
             os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
             if self._size > HEADER_BYTES:  # one that a try before this left empty does
-                self._replace_segment(spool[0][0] if spool else self._next)
+                self._replace_segment(spool[0][0] if spool else self._next, b"")
+            has_spool = bool(spool)
+            if self._checkpoint is not None:
+                spool.append((self._next, self._encode(self._checkpoint_here(self._segment.number))))
             if spool:
                 data = b"".join([encode_record(sequence, payload) for sequence, payload in spool])
                 if os.write(self._fd, data) != len(data):
@@ -227,6 +273,10 @@ class Journal:
                 self._written = spool[-1][0]
         except OSError:
             return False
+        if self._checkpoint is not None:
+            self._next += 1
+            if not has_spool:
+                self._begun_at = self._segment.number
         self._spool, self._spool_bytes = [], 0
         return True
 
@@ -238,7 +288,7 @@ class Journal:
         try:
             if not self._is_salvaging:
                 os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
-                self._replace_segment(self._spool[0][0])
+                self._replace_segment(self._spool[0][0], b"")
                 self._is_salvaging = True
             if os.write(self._fd, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -249,51 +299,92 @@ class Journal:
         self._written = self._spool[-1][0]
         self._spool, self._spool_bytes = [], 0
 
-    def _rotate(self, first: int) -> None:
+    def _rotate(self) -> None:
+        """Begin the next segment, with all balances as they are now: the engine has no news left."""
+        first, start = self._next, b""
+        if self._checkpoint is not None:
+            start = encode_record(first, self._encode(self._checkpoint_here(self._segment.number + 1)))
         try:
-            self._replace_segment(first)
+            self._replace_segment(first, start)
         except OSError as error:
             self._fail("new segment", error)
             return
+        if start:
+            self._next = first + 1
+            self._written = self._safe_at = first
+            self._begun_at = self._segment.number
         if self._thread is None:
             self._sync_now()
 
-    def _replace_segment(self, first: int) -> None:
-        finished, fd = (self._segment, self._written), self._fd
-        self._begin_segment(first)
-        self._older.append(finished)
-        self._retired.append(fd)
+    def _checkpoint_here(self, number: int) -> Checkpoint:
+        """The engine's balances, as a record of segment `number`."""
+        assert self._checkpoint is not None
+        oldest = min(self._needed_from, number)
+        return msgspec.structs.replace(self._checkpoint(), oldest_segment=oldest)
 
-    def _begin_segment(self, first: int) -> None:
-        """Open the next segment for appending; the present one stays as it is if that fails."""
+    def _replace_segment(self, first: int, start: bytes) -> None:
+        """Begin the next segment; the present one stays as it is if that fails."""
         number = self._segment.number + 1
         path = segment_path(self._folder, number)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        header = encode_header(first, self._written)
+        data = encode_header(first, self._written) + start
         try:
-            if os.write(fd, header) != len(header):
+            if os.write(fd, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             os.close(fd)
             path.unlink(missing_ok=True)
             raise
-        self._segment = Segment(number, path)
-        self._size = len(header)
-        self._fd = fd
-        self._is_folder_dirty = True
+        with self._lock:
+            self._older.append((self._segment, self._written))
+            self._retired.append(self._fd)
+            self._segment, self._fd, self._size = Segment(number, path), fd, len(data)
+            self._is_folder_dirty = True
+
+    def _open_segment(self, opening: Sequence[JournalRecord]) -> None:
+        """Begin this run's first segment under another name, so that it appears with all that it begins with."""
+        number, first = self._segment.number + 1, self._next
+        path = segment_path(self._folder, number)
+        parts = [encode_header(first, self._written)]
+        for record in opening:
+            if isinstance(record, Checkpoint):
+                record = msgspec.structs.replace(record, oldest_segment=number)
+            parts.append(encode_record(self._next, self._encode(record)))
+            self._next += 1
+        data = b"".join(parts)
+        draft = path.with_suffix(DRAFT_SUFFIX)
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if opening:
+                os.fdatasync(fd)
+            draft.rename(path)
+            if opening:
+                self._sync_folder()
+        except OSError:
+            os.close(fd)
+            draft.unlink(missing_ok=True)
+            raise
+        self._segment, self._fd, self._size = Segment(number, path), fd, len(data)
+        if opening:
+            self._written = self._synced = self._next - 1
+        else:
+            self._is_folder_dirty = True
 
     def _sync_now(self) -> bool:
         """Sync what was written before this call; on whichever thread does the syncs."""
-        mark, fd = self._written, self._fd
+        with self._lock:
+            mark, fd, retired = self._written, self._fd, len(self._retired)
+            is_folder_dirty, self._is_folder_dirty = self._is_folder_dirty, False
         try:
             if self._sync != "os":
                 os.fdatasync(fd)
-            while self._retired:
+            for _ in range(retired):
                 if self._sync != "os":
                     os.fdatasync(self._retired[0])
                 os.close(self._retired.popleft())
-            if self._is_folder_dirty:
-                self._is_folder_dirty = False
+            if is_folder_dirty:
                 self._sync_folder()
         except OSError as error:
             self._fail("sync", error)
