@@ -302,6 +302,7 @@ ingress_routes: Final = Table(
     _list("lock_cards"),
     _list("exclude_cards"),
     _text("strategy", default="lcr"),
+    _list("durations"),
     _text("recording", default="off"),
     _text("notes_public"),
     _text("notes_private"),

@@ -1,0 +1,15 @@
+"""Ingress routes keep how long their calls are."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("ingress_routes", sa.Column("durations", sa.JSON(), server_default="[]", nullable=False))
