@@ -57,7 +57,7 @@ class Leg:
         """Highest CSeq that the peer has sent; -1: none."""
         self.local_cseq: int = 0
         """Highest CSeq that the peer has been sent, as far as we know."""
-        self.cseq_step: int = 1
+        self.local_jump: int = 1
         """How far a request of our own counts on from there; more where we may have forgotten some."""
         self.alive_at: float = 0.0
         """Last moment at which the peer showed that the call is up on its side."""
