@@ -57,8 +57,10 @@ class ApiClient:
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         return self._json("GET", path, query)
 
-    def post(self, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
-        return self._json("POST", path, query, msgspec.json.encode(body if body is not None else {}))
+    def post(self, path: str, body: Any = None, query: dict[str, Any] | None = None, *, key: str = "") -> Any:
+        """`key` is the `Idempotency-Key`: said again with the same one, it is done once."""
+        headers = {"Idempotency-Key": key} if key else None
+        return self._json("POST", path, query, msgspec.json.encode(body if body is not None else {}), headers)
 
     def patch(self, path: str, body: Any) -> Any:
         return self._json("PATCH", path, None, msgspec.json.encode(body))
