@@ -3,6 +3,7 @@
 The switch's records carry these times, so it acts on the second without us. Here the store follows,
 so that lists, audit and the next snapshot say the same. The next due time is looked up and slept
 towards; a clock that is set, or a time that somebody saves meanwhile, is noticed within `LOOK_S`.
+Beside it, every hour, the lengths of each route's calls are counted anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, func, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
 from control.publish import SwitchPublisher
-from control.services import clients, customers
+from control.services import clients, customers, route_durations
 from control.services.context import Context
 from control.services.errors import ServiceError
 from control.services.rate_cards import RATE_CARDS
@@ -25,6 +26,9 @@ from control.store import tables
 LOOK_S: Final = 10.0
 """Longest sleep: how late something that was scheduled a moment ago, for soon, can be."""
 LOOK_MIN_S: Final = 0.2
+DURATIONS_FIRST_S: Final = 20.0
+"""After a start the journal is read first, and whoever waits for the API is let in."""
+DURATIONS_S: Final = 3_600.0
 
 log = structlog.get_logger("control.schedule")
 
@@ -53,6 +57,24 @@ class Schedule:
 
     async def run(self) -> None:
         """Act until cancelled; what fails is tried again at the next look."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_dates(), name="dates")
+            group.create_task(self._run_durations(), name="durations")
+
+    async def _run_durations(self) -> None:
+        delay_s = DURATIONS_FIRST_S
+        while True:
+            await asyncio.sleep(delay_s)
+            delay_s = DURATIONS_S
+            try:
+                count = await route_durations.refresh(self._context)
+            except (SQLAlchemyError, ServiceError, OSError) as error:
+                log.error("lengths of calls were not counted", reason=str(error))
+                continue
+            if count:
+                log.info("lengths of calls have changed", routes=count)
+
+    async def _run_dates(self) -> None:
         while True:
             try:
                 delay_s = await self.run_due()
