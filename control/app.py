@@ -97,6 +97,7 @@ class ControlPlane:
         link.handle_event = alarms.note
         publisher = SwitchPublisher(store, link)
         ingest = Ingest(store, link, self._folder / "journal")
+        publisher.feed.wait_read = ingest.wait_read
         context = Context(
             store,
             publisher,
@@ -229,7 +230,7 @@ def _faults(ingest: Ingest, publisher: SwitchPublisher) -> list[str]:
         found.append(f"the journal is not read on: {ingest.state.fault}")
     if publisher.refusal:
         found.append(f"the switch refused the configuration: {publisher.refusal}")
-    return found
+    return found + publisher.feed.faults()
 
 
 def _note_end(task: asyncio.Task[None]) -> None:

@@ -1,6 +1,6 @@
-"""Where a batch of the journal goes: CDRs and the position they reach, as one transaction.
+"""Where a batch of the journal goes: CDRs, what they cost, and the position they reach, as one transaction.
 
-SQLite has a way of its own. Through SQLAlchemy and aiosqlite a transaction of four statements goes
+SQLite has a way of its own. Through SQLAlchemy and aiosqlite a transaction of some statements goes
 to another thread and back some twenty times, which costs more than the statements; here it goes
 once. It is the same SQL, and it takes the same turn as every other writer.
 """
@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from control.services import cdrs
+from control.services import call_entries, cdrs
+from control.services.context import lock_changes
 from control.store.engine import WRITER_PRAGMAS, Store
 from switch.records import CallEnded
 
@@ -40,7 +41,12 @@ class StoreSink:
 
     async def write(self, batch: Batch, sequence: int) -> None:
         async with self._store.begin() as tx:
-            await cdrs.insert_batch(tx, batch)
+            if batch:
+                # Entries are made one transaction after the other, so that their ids tell their order.
+                await lock_changes(tx)
+                last = await call_entries.last_numbers(tx)
+                await cdrs.insert_batch(tx, batch)
+                await call_entries.insert_entries(tx, *last)
             await cdrs.write_position(tx, sequence)
 
     def close(self) -> None:
@@ -57,6 +63,8 @@ class SqliteSink:
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest")
         self._insert = cdrs.insert_statement("sqlite")
+        self._insert_entries = call_entries.entries_statement("?")
+        self._move_balances = call_entries.balances_statement("?")
 
     async def write(self, batch: Batch, sequence: int) -> None:
         async with self._store.turn():
@@ -79,7 +87,10 @@ class SqliteSink:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if batch:
-                connection.executemany(self._insert, [cdrs.cdr_row(number, ended.cdr) for number, ended in batch])
+                number, entry_id = connection.execute(call_entries.LAST_NUMBERS).fetchone()
+                connection.executemany(self._insert, [cdrs.cdr_row(sequence, ended.cdr) for sequence, ended in batch])
+                connection.execute(self._insert_entries, (number,))
+                connection.execute(self._move_balances, (entry_id,))
             connection.execute(_POSITION, (cdrs.JOURNAL, sequence))
             connection.execute("COMMIT")
         except BaseException:

@@ -87,6 +87,15 @@ class JournalReader:
                 raise
         return records
 
+    def decode(self, payload: bytes) -> JournalRecord:
+        """One record; a reader that wants few kinds of them may override it and save the others' cost.
+
+        Raises:
+            msgspec.MsgspecError: no record, or of a kind that this build does not know.
+        """
+        record: JournalRecord = self._decoder.decode(payload)
+        return record
+
     def skip_damage(self) -> None:
         """Go on behind what `read` raised about: at the next whole record."""
         self._is_skipping = True
@@ -153,7 +162,7 @@ class JournalReader:
                 found = decode_record(data, position)
                 if found.sequence <= self._held:
                     raise Damage(position, f"sequence {found.sequence} after {self._held}")
-                record = self._decoder.decode(found.payload) if found.sequence > self._after else None
+                record = self.decode(found.payload) if found.sequence > self._after else None
             except (Damage, msgspec.MsgspecError) as reason:
                 if position:
                     return True  # the next look begins here
