@@ -154,6 +154,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Folder of everything that is kept: store, journal, decks, admin key. Relative to the file."""
     drain_s: Seconds = 30.0
     """After SIGTERM calls may run on this long."""
+    drain_calls: Literal["end", "keep"] = "end"
+    """What becomes of those that outlive it: `end`, by BYE both ways; `keep`, the next process takes answered
+    ones over, and only those being set up are waited for."""
     sip: Sip = Sip()
     tls: Tls = Tls()
     timers: Timers = Timers()

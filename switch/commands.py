@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -34,6 +34,8 @@ from switch.snapshot import Delta, Gateway, Snapshot
 
 Asks = PutSnapshot | PutDelta | ListCalls | EndCall | Simulate | ReadStats | BookEntries | PutBalances | ReadAccounts
 """Requests that are replied to."""
+MOVES_MONEY: Final = (BookEntries, PutBalances)
+"""Requests that are only done once they are in the journal."""
 
 log = structlog.get_logger("switch.commands")
 
@@ -57,7 +59,8 @@ class Commands:
     """Handles requests on one engine.
 
     `handle_changed` hears of a configuration once it is in force, with the gateways it replaced (None:
-    all of it); `handle_ingested` of journal sequences; `add_stats` adds what the shells count.
+    all of it); `handle_ingested` of journal sequences; `add_stats` adds what the shells count;
+    `journal_failure` says why the journal takes no more records, or nothing.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Commands:
         handle_changed: Callable[[list[int] | None], None],
         handle_ingested: Callable[[int], None],
         add_stats: Callable[[Stats], None],
+        journal_failure: Callable[[], str] = str,
     ) -> None:
         self._engine = engine
         self._pump = pump
@@ -75,6 +79,7 @@ class Commands:
         self._handle_changed = handle_changed
         self._handle_ingested = handle_ingested
         self._add_stats = add_stats
+        self._journal_failure = journal_failure
 
     def handle(self, request: Request) -> Reply | None:
         """Do what was asked; a request that names no reply gets none."""
@@ -82,6 +87,8 @@ class Commands:
             self._handle_ingested(request.sequence)
             return None
         now = time.monotonic()
+        if isinstance(request, MOVES_MONEY) and (failure := self._journal_failure()):
+            return Reply(id=request.id, error=f"no money is moved: {failure}")
         try:
             result = self._do(request, now)
         except Exception as error:
@@ -91,6 +98,10 @@ class Commands:
             self._pump.flush(now)
         if isinstance(result, Refusal):
             return Reply(id=request.id, error=result.reason)
+        if isinstance(request, MOVES_MONEY) and (failure := self._journal_failure()):
+            # It was this very write that failed. The balances have it, and perhaps the next start will not:
+            # whoever asks again then, or after the disk has room, does no harm.
+            return Reply(id=request.id, error=f"not known to be kept: {failure}")
         return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode(result)))
 
     def _do(self, request: Asks, now: float) -> Any:

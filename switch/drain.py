@@ -1,9 +1,13 @@
-"""Ends a switch's work without dropping calls: no new ones, time for those that are up, then BYE."""
+"""Ends a switch's work without dropping calls: no new ones, and time for those that are up.
+
+What outlives it is ended by BYE, or left up for the next process, which takes it over from the journal.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
@@ -27,20 +31,37 @@ class Drains(Core, Protocol):
     def end_call(self, cdr_id: str, now: float) -> bool: ...
 
 
-async def drain(engine: Drains, pump: Pump, limit_s: float) -> None:
-    """Refuse new calls and return when there are none left, within `limit_s` and `BYE_S`."""
-    log.info("draining", calls=engine.live_calls(), limit_s=limit_s)
+async def drain(engine: Drains, pump: Pump, limit_s: float, *, keeps_calls: bool = False) -> None:
+    """Refuse new calls and return when there is nothing left to wait for, within `limit_s` and `BYE_S`.
+
+    Args:
+        keeps_calls: answered calls stay up and are not waited for; only those that are still being
+            set up are, and ended when the time is over: nobody else could answer their callers.
+    """
+    log.info("draining", calls=engine.live_calls(), limit_s=limit_s, keeps_calls=keeps_calls)
     engine.set_draining()
-    await _wait(engine, limit_s)
-    if engine.live_calls():
+    leaving = _unsettled if keeps_calls else _live
+    await _wait(engine, leaving, limit_s)
+    left = leaving(engine)
+    if left:
         now = time.monotonic()
-        for call in engine.list_calls(None, now):
+        for call in left:
             engine.end_call(call.cdr_id, now)
         pump.flush(now)
-        await _wait(engine, BYE_S)
+        await _wait(engine, leaving, BYE_S)
+    if keeps_calls:
+        log.info("calls are left up for the next process", calls=engine.live_calls())
 
 
-async def _wait(engine: Drains, limit_s: float) -> None:
+def _live(engine: Drains) -> list[LiveCall]:
+    return engine.list_calls(None, time.monotonic()) if engine.live_calls() else []
+
+
+def _unsettled(engine: Drains) -> list[LiveCall]:
+    return [call for call in _live(engine) if call.state != "answered"]
+
+
+async def _wait(engine: Drains, leaving: Callable[[Drains], list[LiveCall]], limit_s: float) -> None:
     until = time.monotonic() + limit_s
-    while engine.live_calls() and time.monotonic() < until:  # noqa: ASYNC110 -- the engine knows no events
+    while leaving(engine) and time.monotonic() < until:  # noqa: ASYNC110 -- the engine knows no events
         await asyncio.sleep(LOOK_S)

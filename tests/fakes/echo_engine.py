@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from switch.frames import LiveCall, Simulate, Simulated, Stats
+from collections.abc import Sequence
+
+from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
 from switch.outputs import Address, Close, Event, Flow, Outputs, Send, Target
-from switch.records import JournalRecord
+from switch.records import AccountState, Beat, Checkpoint, Credited, JournalRecord
+from switch.recovered import Recovered
 from switch.snapshot import Delta, Snapshot
 
 
@@ -31,6 +34,15 @@ class EchoEngine:
         self.is_draining = False
         self.store_failure = ""
         self.wall_offset_s = 0.0
+        self.boot_id = ""
+        self.balances: dict[int, int] = {}
+        self.booked_to: int | None = None
+        self.recovered: Recovered | None = None
+        self.unkept = 0
+        self.rounds = 0
+        """Of keeping."""
+        self.state = "answered"
+        """Of each of `calls`."""
 
     def receive(self, data: bytes, listener: int, source: Address, now: float, connection: int = 0) -> None:
         self._maybe_fail()
@@ -69,7 +81,7 @@ class EchoEngine:
         return [
             LiveCall(
                 cdr_id=cdr_id, customer_id=1, route_id=None, endpoint_id=None, sip_user_id=None, provider_id=None,
-                gateway_id=None, call_id="", cli="", dialled="", source="", state="answered", invited_ms=0,
+                gateway_id=None, call_id="", cli="", dialled="", source="", state=self.state, invited_ms=0,
                 answered_ms=None, duration_ms=0,
             )
             for cdr_id in self.calls
@@ -105,6 +117,61 @@ class EchoEngine:
 
     def live_calls(self) -> int:
         return len(self.calls)
+
+    def entry_id(self) -> int | None:
+        return self.booked_to
+
+    def book(self, entries: Sequence[Entry], now: float) -> None:
+        self._maybe_fail()
+        for entry in entries:
+            self.booked_to = entry.id
+            self.balances[entry.customer_id] = self.balances.get(entry.customer_id, 0) + entry.amount_nanos
+            self.records.append(Credited(entry.id, entry.customer_id, entry.amount_nanos))
+
+    def put_balances(self, entry_id: int, balances: dict[int, int], now: float) -> bool:
+        if self.booked_to is not None:
+            return False
+        self.booked_to, self.balances = entry_id, dict(balances)
+        self.records.append(self.checkpoint(now))
+        return True
+
+    def accounts(self, customer_ids: Sequence[int] | None, now: float) -> list[Account]:
+        return [
+            Account(
+                customer_id=key, balance_nanos=nanos, held_nanos=0, available_nanos=nanos, spent_today_nanos=0, holds=0
+            )
+            for key, nanos in self.balances.items()
+            if customer_ids is None or key in customer_ids
+        ]  # fmt: skip
+
+    def checkpoint(self, now: float) -> Checkpoint:
+        return Checkpoint(
+            at_ms=int(now * 1_000),
+            boot_id=self.boot_id,
+            entry_id=self.booked_to or 0,
+            accounts=tuple(AccountState(key, nanos) for key, nanos in self.balances.items()),
+            oldest_segment=0,
+            has_balances=self.booked_to is not None,
+        )
+
+    def restore(self, recovered: Recovered, now: float) -> None:
+        self.recovered = recovered
+        if recovered.has_balances:
+            self.booked_to = recovered.entry_id
+            self.balances = {state.customer_id: state.balance_nanos for state in recovered.accounts}
+            self.records.append(self.checkpoint(now))
+
+    def begin_keeping(self) -> None:
+        self.rounds += 1
+        self.unkept = len(self.calls)
+
+    def keep_calls(self, count_max: int) -> bool:
+        self.unkept = max(0, self.unkept - count_max)
+        return not self.unkept
+
+    def beat(self, now: float) -> None:
+        if self.calls:
+            self.records.append(Beat(now))
 
     def _maybe_fail(self) -> None:
         fault, self.fault = self.fault, None
