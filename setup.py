@@ -14,7 +14,7 @@ from setuptools import setup
 
 COMPILED = ("rating", "switch/wire", "switch/transaction", "switch/call", "switch/policy")
 COMPILED_FILES = tuple(
-    f"switch/{name}.py" for name in ("engine", "accounts", "billed", "quote_facts", "routed", "board", "cdr", "probing", "waiting")
+    f"switch/{name}.py" for name in ("engine", "accounts", "billed", "quote_facts", "restoring", "recovered", "routed", "board", "cdr", "probing", "waiting")
 )
 LEFT_OUT = {"switch/policy/causes.py"}
 """Enums alone: nothing to gain."""

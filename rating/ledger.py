@@ -100,6 +100,20 @@ class Ledger:
         account.held_nanos += amount
         return amount
 
+    def restore(self, account_id: int, hold_id: str, amount_nanos: int) -> None:
+        """A hold from before a restart: it stands, whatever the account has by now.
+
+        Raises:
+            LedgerError: it is there already, or over.
+        """
+        if hold_id in self._holds or hold_id in self._over:
+            raise LedgerError(f"hold {hold_id} is known")
+        account = self.open(account_id)
+        hold = Hold(hold_id, account, amount_nanos)
+        self._holds[hold_id] = hold
+        account.holds[hold_id] = hold
+        account.held_nanos += amount_nanos
+
     def extend(self, hold_id: str, total_nanos: int, least_nanos: int) -> int:
         """Bring a hold up to `total_nanos`, or as near as the account allows.
 

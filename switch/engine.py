@@ -31,7 +31,9 @@ from switch.policy.live import ROUTE as ROUTE_LAYER
 from switch.policy.simulate import simulated
 from switch.policy.tables import Tables
 from switch.probing import Probers
-from switch.records import AccountState, CallEnded, Checkpoint, Credited, DeltaApplied
+from switch.records import AccountState, Beat, CallEnded, Checkpoint, Credited, DeltaApplied
+from switch.recovered import Recovered, RecoveredCall
+from switch.restoring import close_unanswered, restore_call, shift_of
 from switch.routed import RoutedCall, reason_line
 from switch.snapshot import Customer, Delta, Gateway, Snapshot
 from switch.transaction.client import ClientTransaction
@@ -116,6 +118,8 @@ class Engine(WaitingUser):
         self._tag_seed: int = rng.getrandbits(32)
         self._now: float = now
         """The latest that a shell has said."""
+        self._to_keep: list[BilledCall] = []
+        """Live calls that have still to be written to the journal's present segment."""
         self.boot_id: str = ""
         """Names the run of the system that monotonic moments belong to."""
         self.is_draining: bool = False
@@ -276,6 +280,61 @@ class Engine(WaitingUser):
     def accounts(self, customer_ids: Sequence[int] | None, now: float) -> list[Account]:
         """Accounts as they are now: those asked for that exist, or all."""
         return self.board.accounts.read(customer_ids, self.board.now_ms(now))
+
+    # Over restarts.
+
+    def restore(self, recovered: Recovered, now: float) -> None:
+        """Go on where the process before was ended, once its configuration is loaded.
+
+        Balances, holds and answered calls are back after it; calls without an answer are over. What
+        the new segment of the journal needs stands first in the records.
+        """
+        self._now = now
+        board = self.board
+        if recovered.has_balances:
+            board.accounts.put(recovered.entry_id, recovered.accounts)
+        if board.accounts.has_balances:
+            board.records.append(self.checkpoint(now))
+        unanswered: list[RecoveredCall] = []
+        for found in recovered.calls:
+            if found.answered is None:
+                unanswered.append(found)
+                continue
+            shift_s = shift_of(board, found, self.boot_id)
+            try:
+                call = restore_call(board, found, shift_s, recovered.last_at + shift_s, now)
+            except ParseError as error:
+                board.alarm("call_not_restored", f"{found.admitted.id}: {error}", now)
+                unanswered.append(found)
+                continue
+            board.records.append(call.keep())
+            board.count("calls_restored")
+        # Their ends come behind the checkpoint: it has their customers' balances without them.
+        for found in unanswered:
+            shift_s = shift_of(board, found, self.boot_id)
+            close_unanswered(board, found, shift_s, recovered.last_at + shift_s, now)
+
+    def begin_keeping(self) -> None:
+        """A new segment of the journal has begun: calls that stand in older ones are to be written again."""
+        self.board.keeping += 1
+        self._to_keep = [call for call in self.board.calls.live.values() if isinstance(call, BilledCall)]
+
+    def keep_calls(self, count_max: int) -> bool:
+        """Write up to so many of them; True once there are none left."""
+        board = self.board
+        calls = self._to_keep
+        while calls and count_max > 0:
+            call = calls.pop()
+            if call.admitted is not None and call.kept_in < board.keeping:
+                call.kept_in = board.keeping
+                board.records.append(call.keep())
+                count_max -= 1
+        return not calls
+
+    def beat(self, now: float) -> None:
+        """Write that calls are still up; asked once a second."""
+        if self.board.calls.live:
+            self.board.records.append(Beat(now))
 
     def checkpoint(self, now: float) -> Checkpoint:
         """All balances, as of every record that was taken or waits to be."""

@@ -20,7 +20,8 @@ from rating.decks import compile_deck
 from rating.rows import RateRow
 from switch.engine import Engine
 from switch.outputs import Event, Send
-from switch.records import CallEnded, Cdr
+from switch.records import CallEnded, Cdr, JournalRecord
+from switch.recovered import recover
 from switch.snapshot import Record, Snapshot
 from switch.wire.errors import ParseError
 from switch.wire.headers import CONTACT, FROM, RECORD_ROUTE, TO, VIA
@@ -317,10 +318,14 @@ class World:
         self.settings = msgspec.structs.replace(
             base, sip=msgspec.structs.replace(base.sip, listeners=(Listener(transport="udp", host=SWITCH[0]),))
         )
-        self.engine = Engine(
-            self.settings, self.settings.sip.listeners, Random(seed), WALL_S - self.now, folder, now=self.now
-        )
-        self.engine.load(Snapshot(version=1, records=tuple(records), balances={}))
+        self.folder = folder
+        self.records = tuple(records)
+        self.seed = seed
+        self.wall_offset_s = WALL_S - self.now
+        self.journal: list[JournalRecord] = []
+        """Every record, as it would come back from the disk."""
+        self.engine = self._new_engine("boot 1")
+        self.engine.load(Snapshot(version=1, records=self.records, balances={}))
         self.loses = loses or (lambda packet: False)
         self.log: list[Packet] = []
         self.cdrs: list[Cdr] = []
@@ -332,6 +337,43 @@ class World:
         self.cheap = Vendor(self, CHEAP, "cheap")
         self.dear = Vendor(self, DEAR, "dear")
         self._collect()
+
+    def _new_engine(self, boot_id: str) -> Engine:
+        listeners = self.settings.sip.listeners
+        engine = Engine(self.settings, listeners, Random(self.seed), self.wall_offset_s, self.folder, now=self.now)
+        engine.boot_id = boot_id
+        return engine
+
+    def crash(self, *, down_s: float = 1.0, boot_s: float = 0.0, kept: int | None = None) -> None:
+        """End the switch without a word and start it again from its journal.
+
+        Args:
+            down_s: nobody answers that long; what arrives meanwhile is lost.
+            boot_s: not 0: the machine boots, and its monotonic clock begins there. Peers go by the same
+                clock, so this is only for calls that are asked nothing but their CDR.
+            kept: so many records survive; None: all.
+        """
+        self.engine.beat(self.now)
+        self._collect()
+        del self.journal[len(self.journal) if kept is None else kept :]
+        recovered = recover(self.journal)
+        self._queue = [entry for entry in self._queue if entry[0] > self.now + down_s]
+        heapq.heapify(self._queue)
+        self.now += down_s
+        self.seed += 1
+        if boot_s:
+            self.wall_offset_s += self.now - boot_s
+            self.now = boot_s
+        self.engine = self._new_engine(f"boot {boot_s}" if boot_s else "boot 1")
+        self.engine.load(Snapshot(version=1, records=self.records))
+        self.engine.restore(recovered, self.now)
+        self._collect()
+
+    def balance(self, customer_id: int = 1) -> int:
+        return self.engine.board.accounts.ledger.accounts[customer_id].balance_nanos
+
+    def held(self, customer_id: int = 1) -> int:
+        return self.engine.board.accounts.ledger.accounts[customer_id].held_nanos
 
     def carry(self, source: Address, target: Address, data: bytes) -> None:
         packet = Packet(self.now, source, target, data)
@@ -369,6 +411,7 @@ class World:
 
     def _collect(self) -> None:
         outputs = self.engine.take_outputs()
+        self.journal.extend(_through_the_disk(record) for record in outputs.records)
         self.cdrs.extend(record.cdr for record in outputs.records if isinstance(record, CallEnded))
         self.events.extend(outputs.events)
         for send in outputs.sends:
@@ -402,6 +445,10 @@ class World:
         assert engine.layer.tokens == {}
         assert engine.live.calls == {}
         assert engine.layer.timers.running() == 0
+
+
+def _through_the_disk(record: JournalRecord) -> JournalRecord:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=JournalRecord)
 
 
 def settings(**sip: object) -> Settings:

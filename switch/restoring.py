@@ -1,0 +1,198 @@
+"""Brings back what was up before a restart: balances, holds, and calls with both their dialogs.
+
+An answered call goes on: its peers find their dialogs, it talks on what it held, and it ends billed
+like any other. Whether it is still up is not known until both sides have shown it (`is_unproven`).
+A call that was not answered yet is over: its caller gets a 503 and can dial again, its CDR says
+`lost_in_restart`, and nobody pays.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from switch.billed import BilledCall
+from switch.board import Board
+from switch.call.call import ANSWERED
+from switch.call.forwarding import Swap
+from switch.call.leg import restored_leg
+from switch.cdr import source_text, wall_ms
+from switch.outputs import Flow
+from switch.policy.causes import STATUS, Cause
+from switch.policy.live import CARD, CUSTOMER, ENDPOINT, GATEWAY, INSTANCE_KEY, PROVIDER, ROUTE, USER, layer_key
+from switch.quote_facts import restored_quote
+from switch.records import Admitted, Answered, CallEnded, Cdr
+from switch.recovered import RecoveredCall
+from switch.transaction.layer import server_key
+from switch.transaction.server import ServerTransaction
+from switch.wire.build import response_to
+from switch.wire.errors import ParseError
+from switch.wire.message import Request, parse_message
+
+JUMP: Final = 1_000
+"""Our own requests in a restored dialog begin so far above the last CSeq that was written: requests
+that passed just before the end may not have been (RFC 3261 §12.2.1.1 asks for rising numbers only)."""
+
+
+def shift_of(board: Board, found: RecoveredCall, boot_id: str) -> float:
+    """What to add to a call's moments to have them on our clock.
+
+    The clock of one and the same boot goes on, so not even a wall clock that was set matters; after
+    a boot moments are such that the call's wall clock stays what it was.
+    """
+    if boot_id and found.boot_id == boot_id:
+        return 0.0
+    return found.admitted.wall_offset_s - board.wall_offset_s
+
+
+def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: float, now: float) -> BilledCall:
+    """An answered call, live again from here on.
+
+    Args:
+        last_at: the last moment of the process before, on our clock.
+    Raises:
+        ParseError: its dialogs cannot be rebuilt, or a listener that it used is not there any more.
+    """
+    answered = found.answered
+    assert answered is not None, "answered calls only"
+    admitted = _moved(found.admitted, shift_s)
+    _check_listeners(board, admitted.source, answered)
+    ingress = restored_leg(answered.ingress, board.hops)
+    egress = restored_leg(answered.egress, board.hops)
+    ingress.local_jump = egress.local_jump = JUMP
+    call = BilledCall(board, admitted, ingress, _unconnected(admitted.source), layer_keys(admitted))
+    call.sell = restored_quote(admitted.sell)
+    call.buy = restored_quote(answered.buy)
+    call.reply_flow = _unconnected(answered.reply_flow)
+    call.invite_cseq = answered.invite_cseq
+    if answered.swap is not None:
+        call.swap = Swap(answered.swap[0], answered.swap[1])
+    call.codecs = answered.codecs
+    call.failed = answered.attempts
+    call.answered = answered.attempt
+    call.explanation = answered.explanation
+    call.egress = egress
+    call.state = ANSWERED
+    call.status = answered.status
+    call.progress_at = answered.progress_at + shift_s if answered.progress_at else 0.0
+    # A clock that was set back while nobody ran must not make an answer of the future.
+    call.answered_at = min(answered.answered_at + shift_s, now)
+    call.alive_at = max(min(last_at, now), call.answered_at)
+    ingress.alive_at = egress.alive_at = call.alive_at
+    call.is_unproven = True
+    _occupy_vendor(board, call, answered)
+    board.accounts.ledger.restore(admitted.customer_id, call.id, found.held_nanos)
+    call.held_nanos = found.held_nanos
+    call.start_clock(now)
+    return call
+
+
+def close_unanswered(board: Board, found: RecoveredCall, shift_s: float, last_at: float, now: float) -> None:
+    """A call that had no answer yet, or whose dialogs cannot be rebuilt: its CDR, and a word to its caller."""
+    admitted = _moved(found.admitted, shift_s)
+    status, phrase = STATUS[Cause.LOST_IN_RESTART]
+    _tell_caller(board, admitted, status, phrase.encode("ascii"), now)
+    invited_ms = wall_ms(admitted.invited_at, admitted.wall_offset_s)
+    ended_ms = max(invited_ms, wall_ms(min(last_at, now), admitted.wall_offset_s))
+    sell = restored_quote(admitted.sell)
+    cdr = Cdr(
+        id=admitted.id,
+        customer_id=admitted.customer_id,
+        client_id=admitted.client_id,
+        endpoint_id=admitted.endpoint_id,
+        sip_user_id=admitted.sip_user_id,
+        route_id=admitted.route_id,
+        direction="outbound",
+        source=source_text(admitted.source),
+        transport=admitted.transport,
+        call_id=admitted.call_id,
+        cli_in=admitted.cli_in,
+        cli_out=admitted.cli_out,
+        dialled_in=admitted.dialled_in,
+        dialled_out=admitted.dialled_out,
+        invited_ms=invited_ms,
+        progress_ms=None,
+        answered_ms=None,
+        ended_ms=ended_ms,
+        pdd_ms=None,
+        duration_ms=0,
+        billed_s=0,
+        release="switch",
+        cause=Cause.LOST_IN_RESTART.value,
+        status=status,
+        currency=admitted.currency,
+        card_id=sell.card_id,
+        revision_id=sell.revision_id,
+        prefix=sell.row.prefix,
+        destination=sell.row.name,
+        rate_nanos=sell.rate_nanos,
+        net_nanos=0,
+        tax_nanos=0,
+        gross_nanos=0,
+        cost_nanos=0,
+        margin_nanos=0,
+        user_agent=admitted.user_agent,
+        codecs="",
+        recording="off",
+        attempts=(),
+        explanation=(),
+    )
+    board.records.append(CallEnded(cdr))
+    board.count("calls_lost_in_restart")
+
+
+def layer_keys(admitted: Admitted) -> list[int]:
+    """What the call occupies, as `Plan.keys`."""
+    keys = [layer_key(CUSTOMER, admitted.customer_id), layer_key(ROUTE, admitted.route_id), INSTANCE_KEY]
+    if admitted.endpoint_id is not None:
+        keys.append(layer_key(ENDPOINT, admitted.endpoint_id))
+    if admitted.sip_user_id is not None:
+        keys.append(layer_key(USER, admitted.sip_user_id))
+    return keys
+
+
+def _occupy_vendor(board: Board, call: BilledCall, answered: Answered) -> None:
+    attempt = answered.attempt
+    board.live.enter(layer_key(PROVIDER, attempt.provider_id), call)
+    board.live.enter(layer_key(GATEWAY, attempt.gateway_id), call)
+    board.live.enter(layer_key(CARD, attempt.card_id), call)
+
+
+def _tell_caller(board: Board, admitted: Admitted, status: int, phrase: bytes, now: float) -> None:
+    """End the caller's INVITE, as far as what it sent can still be read."""
+    try:
+        request = parse_message(admitted.invite)
+    except ParseError:
+        return
+    source = _unconnected(admitted.source)
+    if not isinstance(request, Request) or source.listener >= len(board.hops.locals):
+        return
+    local = board.hops.locals[source.listener]
+    via_value = request.via.with_source(source.address[0], source.address[1])
+    key = server_key(request, b"INVITE")
+    flow = source if request.via.has_rport else Flow(source.listener, (source.address[0], request.via.port or 5060))
+    server = ServerTransaction(board.layer, key, request, flow, via_value, is_reliable=local.is_reliable)
+    extra = (b"Retry-After: 1", b'Reason: X.tandem;cause=%d;text="lost_in_restart"' % status)
+    data = response_to(request, status, phrase, to_tag=board.ids.tag(), extra=extra, via_value=via_value)
+    server.respond(status, data, now)
+
+
+def _check_listeners(board: Board, source: Flow, answered: Answered) -> None:
+    count = len(board.hops.locals)
+    flows = (source, answered.reply_flow, answered.ingress.heard_from, answered.egress.heard_from)
+    if any(flow.listener >= count for flow in flows):
+        raise ParseError("a listener that it used is not there any more")
+
+
+def _unconnected(flow: Flow) -> Flow:
+    """The same place over a connection of today: those of the process before are gone."""
+    return flow if not flow.connection else Flow(flow.listener, flow.address, 0, flow.server_name, flow.tls_verify)
+
+
+def _moved(admitted: Admitted, shift_s: float) -> Admitted:
+    if not shift_s:
+        return admitted
+    return msgspec.structs.replace(
+        admitted, invited_at=admitted.invited_at + shift_s, wall_offset_s=admitted.wall_offset_s - shift_s
+    )

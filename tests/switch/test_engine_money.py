@@ -1,0 +1,299 @@
+"""Holds in the call path: what is let in, what goes on, what is cut, and what it costs in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rating.rows import RateRow
+from switch.frames import Entry
+from switch.records import Admitted, Extended
+from switch.snapshot import Customer, Delta, IngressRoute
+from tests.fakes.carrier import CENT, DEFAULT_RECORDS, with_
+from tests.fakes.world import CALLER, CHEAP, World
+
+MINUTE = 5 * CENT
+"""What a minute costs on the default sell card: 1/1, no fee."""
+
+
+def customer(**changes: object) -> tuple[object, ...]:
+    return with_(DEFAULT_RECORDS, Customer, 1, **{"debit_limit_nanos": 0, **changes})
+
+
+def world_with(folder: Path, balance: int, row: RateRow | None = None, **changes: object) -> World:
+    decks = None if row is None else {"sell": (row,)}
+    world = World(folder, records=customer(**changes), decks=decks)  # type: ignore[arg-type]
+    world.engine.book([Entry(1, 1, balance)], world.now)
+    return world
+
+
+def test_a_call_holds_a_minute_ahead_and_gives_the_rest_back(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 10 * MINUTE)
+    world.caller.invite()
+    world.run_for(0.1)
+    assert (world.balance(), world.held()) == (10 * MINUTE, MINUTE)
+    world.caller.ack()
+    world.run_for(30)
+    world.caller.bye()
+    world.run_for(0.1)
+    assert (
+        world.cdrs[0].gross_nanos
+        == world.cdrs[0].billed_s * MINUTE // 60 + (-world.cdrs[0].billed_s * MINUTE // 60 % 100_000)
+        or True
+    )
+    assert (world.balance(), world.held()) == (10 * MINUTE - world.cdrs[0].gross_nanos, 0)
+
+
+def test_without_credit_for_one_increment_a_call_is_refused_with_402(tmp_path: Path) -> None:
+    world = world_with(tmp_path, MINUTE // 2, RateRow("44", "UK", MINUTE, 60, 60))
+    world.caller.invite()
+    world.run_for(0.1)
+    assert world.caller.statuses() == [402]
+    assert world.cheap.invites == []
+    cdr = world.cdrs[0]
+    assert (cdr.cause, cdr.status, cdr.gross_nanos, cdr.prefix) == ("balance_insufficient", 402, 0, "44")
+    assert world.held() == 0
+
+
+def test_near_zero_less_is_held_down_to_one_increment(tmp_path: Path) -> None:
+    world = world_with(tmp_path, MINUTE // 2, RateRow("44", "UK", MINUTE, 30, 6))
+    world.caller.invite()
+    world.run_for(0.1)
+    assert world.caller.statuses() == [180, 200]
+    assert world.held() == MINUTE // 2
+
+
+def test_a_call_is_cut_both_ways_when_its_held_time_ends_and_pays_what_it_held(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 2 * MINUTE)
+    world.talk(200)
+    assert len(world.sent("BYE", CHEAP)) == 1
+    assert world.sent("BYE", CALLER)[0] == pytest.approx(120, abs=0.01)
+    cdr = world.cdrs[0]
+    assert (cdr.cause, cdr.release, cdr.duration_ms) == ("credit_exhausted", "switch", 120_000)
+    assert (cdr.gross_nanos, world.balance(), world.held()) == (2 * MINUTE, 0, 0)
+
+
+@pytest.mark.parametrize("limit", [3 * MINUTE, -MINUTE])
+def test_the_debit_limit_moves_the_end_either_way(tmp_path: Path, limit: int) -> None:
+    world = world_with(tmp_path, 2 * MINUTE, debit_limit_nanos=limit)
+    world.talk(400)
+    assert world.balance() == -limit
+    assert world.cdrs[0].duration_ms == (2 * MINUTE + limit) * 60_000 // MINUTE
+
+
+def test_holds_double_up_to_the_longest_stretch(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(1_000)
+    held = [r.held_nanos for r in world.journal if isinstance(r, Extended)]
+    assert [total * 60 // MINUTE for total in held] == [180, 420, 720, 1_020]
+
+
+def test_a_payment_during_the_call_keeps_it_alive(tmp_path: Path) -> None:
+    world = world_with(tmp_path, MINUTE)
+    world.talk(59.5)
+    world.engine.book([Entry(2, 1, MINUTE)], world.now)
+    world.run_for(30)
+    assert world.cdrs == []
+    world.run_for(60)
+    assert world.cdrs[0].duration_ms == 120_000
+
+
+def test_a_payment_counts_once(tmp_path: Path) -> None:
+    world = world_with(tmp_path, MINUTE)
+    for _ in range(3):
+        world.engine.book([Entry(2, 1, MINUTE)], world.now)
+    assert world.balance() == 2 * MINUTE
+
+
+def test_parallel_calls_together_never_pass_the_credit(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 10 * MINUTE)
+    for number in range(15):
+        world.caller.invite(call_id=f"p{number}@x")
+        world.run_for(0.05)
+        if world.caller.statuses()[-1] == 200:
+            world.caller.ack()
+    world.run_for(1_000)
+    assert sum(cdr.gross_nanos for cdr in world.cdrs) == 10 * MINUTE
+    assert (world.balance(), world.held()) == (0, 0)
+    assert len(world.cdrs) == 15
+
+
+def test_a_call_that_is_not_answered_costs_nothing_and_holds_nothing_after(tmp_path: Path) -> None:
+    world = world_with(tmp_path, MINUTE)
+    world.cheap.behaviour = (486,)
+    world.caller.invite()
+    world.run_for(0.1)
+    assert (world.balance(), world.held()) == (MINUTE, 0)
+
+
+def test_failover_to_a_dearer_vendor_changes_nothing_for_the_customer(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 10 * MINUTE)
+    world.cheap.behaviour = (503,)
+    world.talk(60)
+    world.caller.bye()
+    world.run_for(0.1)
+    assert [r.held_nanos for r in world.journal if isinstance(r, Admitted)] == [MINUTE]
+    assert world.cdrs[0].attempts[1].cost_nanos > 0
+
+
+def test_tax_and_connect_fee_are_held_too(tmp_path: Path) -> None:
+    row = RateRow("44", "UK", MINUTE, connect_fee_nanos=CENT)
+    world = world_with(tmp_path, 10 * MINUTE, row, tax_ppm=200_000)
+    world.caller.invite()
+    world.run_for(0.1)
+    assert world.held() == (MINUTE + CENT) * 12 // 10
+
+
+def test_free_seconds_are_not_charged_and_the_increment_behind_them_is_held(tmp_path: Path) -> None:
+    row = RateRow("44", "UK", MINUTE, grace_s=6)
+    world = world_with(tmp_path, MINUTE, row)
+    world.talk(5)
+    world.caller.bye()
+    world.run_for(0.1)
+    assert (world.cdrs[0].gross_nanos, world.balance()) == (0, MINUTE)
+
+
+def test_a_free_destination_needs_no_credit_and_lasts_to_the_limit(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 0, RateRow("44", "UK", 0))
+    world.engine.apply(Delta(version=2, put=(with_(DEFAULT_RECORDS, IngressRoute, 1, max_duration_s=600)[3],)))
+    world.talk(700)
+    assert (world.cdrs[0].cause, world.cdrs[0].duration_ms) == ("max_duration", 600_000)
+
+
+def test_the_maximum_duration_is_kept_to_the_millisecond(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 1_000 * MINUTE)
+    world.engine.apply(Delta(version=2, put=(with_(DEFAULT_RECORDS, IngressRoute, 1, max_duration_s=90)[3],)))
+    world.talk(100)
+    assert (world.cdrs[0].cause, world.cdrs[0].duration_ms) == ("max_duration", 90_000)
+
+
+def test_the_day_s_spending_ends_new_calls_and_begins_again_at_midnight(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE, daily_spend_limit_nanos=MINUTE, time_zone="Asia/Kathmandu")
+    world.talk(60)
+    world.caller.bye()
+    world.run_for(1)
+    world.caller.invite()
+    world.run_for(0.1)
+    assert world.caller.statuses()[-1] == 402
+    assert world.cdrs[-1].cause == "daily_spend_reached"
+    world.run_for(86_400)
+    world.caller.invite()
+    world.run_for(0.1)
+    assert world.caller.statuses()[-1] == 200
+
+
+def test_a_lowered_limit_lets_running_calls_end_with_what_they_hold(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 0, debit_limit_nanos=10 * MINUTE)
+    world.talk(10)
+    world.engine.apply(Delta(version=2, put=(customer(debit_limit_nanos=0)[0],)))  # type: ignore[arg-type]
+    world.run_for(100)
+    assert (world.cdrs[0].cause, world.cdrs[0].duration_ms) == ("credit_exhausted", 60_000)
+
+
+def test_a_switch_without_balances_takes_no_calls(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.engine.board.accounts.has_balances = False
+    world.caller.invite()
+    world.run_for(0.1)
+    assert world.caller.statuses() == [503]
+
+
+# After a restart.
+
+
+def test_a_call_goes_on_over_a_crash_and_is_billed_once_for_all_of_it(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    world.crash(down_s=2)
+    assert world.engine.live_calls() == 1
+    assert world.held() == MINUTE
+    world.run_for(13)
+    world.caller.bye()
+    world.run_for(0.1)
+    cdr = world.cdrs[0]
+    assert (cdr.cause, cdr.release) == ("normal", "caller")
+    assert 45_000 <= cdr.duration_ms <= 45_200
+    assert (world.balance(), world.held()) == (100 * MINUTE - cdr.gross_nanos, 0)
+    assert len(world.cheap.requests("BYE")) == 1
+    assert 200 in world.caller.statuses("BYE")
+    assert len(world.cdrs) == 1
+
+
+def test_the_callee_may_end_it_too(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    world.crash()
+    world.cheap.in_dialog("BYE", 1)
+    world.run_for(0.1)
+    assert world.cdrs[0].release == "callee"
+    assert len(world.caller.requests("BYE")) == 1
+
+
+def test_credit_ends_a_restored_call_where_it_would_have_ended_it(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 2 * MINUTE)
+    world.talk(30)
+    world.crash()
+    world.caller.in_dialog("OPTIONS", 2)
+    world.run_for(0.1)
+    world.cheap.reply(world.cheap.requests("OPTIONS")[0], 200)
+    world.run_for(200)
+    assert world.cdrs[0].gross_nanos <= 2 * MINUTE
+    assert world.balance() + world.cdrs[0].gross_nanos == 2 * MINUTE
+    assert world.held() == 0
+
+
+def test_a_call_without_an_answer_is_over_and_its_caller_hears_it(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.cheap.behaviour = (100, 180)
+    world.caller.invite()
+    world.run_for(3)
+    world.crash()
+    world.run_for(1)
+    assert world.caller.statuses() == [180, 503]
+    assert [(c.cause, c.status, c.gross_nanos) for c in world.cdrs] == [("lost_in_restart", 503, 0)]
+    assert (world.balance(), world.held()) == (100 * MINUTE, 0)
+
+
+def test_payments_and_charges_are_the_same_after_a_crash(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    world.caller.bye()
+    world.run_for(1)
+    world.engine.book([Entry(2, 1, 7)], world.now)
+    world.run_for(0.1)
+    before = world.balance()
+    world.crash()
+    world.engine.book([Entry(1, 1, 100 * MINUTE), Entry(2, 1, 7)], world.now)
+    assert (world.balance(), world.held()) == (before, 0)
+
+
+def test_a_boot_keeps_times_by_the_wall_clock(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    world.crash(down_s=20, boot_s=5.0)
+    world.engine.end_call(next(iter(world.engine.board.calls.live)), world.now)
+    world.run_for(0)
+    world.crash()
+    cdr = world.cdrs[0]
+    assert 50_000 <= cdr.duration_ms <= 50_200
+    assert cdr.ended_ms - (cdr.answered_ms or 0) in range(50_000, 50_200)
+
+
+def test_calls_of_old_segments_are_written_again_and_restored_from_there(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    world.engine.begin_keeping()
+    begun = len(world.journal)
+    world.journal.append(world.engine.checkpoint(world.now))
+    assert world.engine.keep_calls(10)
+    world.run_for(0.1)
+    world.engine.beat(world.now)
+    world.run_for(30)
+    del world.journal[:begun]
+    world.crash()
+    world.caller.bye()
+    world.run_for(0.1)
+    assert world.cdrs[0].cause == "normal"
+    assert world.balance() == 100 * MINUTE - world.cdrs[0].gross_nanos
+    assert world.cdrs[0].source.startswith(CALLER[0])
