@@ -30,6 +30,7 @@ from control.cli_common import (
     print_table,
 )
 from control.cli_decks import deck, price, upload_progress
+from control.cli_drill import drill
 from control.client import ApiError
 from control.supervisor import child_environment
 from switch.build import build_name
@@ -45,6 +46,7 @@ app.add_typer(deck, name="deck")
 app.add_typer(cdr, name="cdr")
 app.add_typer(calls, name="calls")
 app.command()(price)
+app.command()(drill)
 
 
 def _version(asked: bool) -> None:
