@@ -439,7 +439,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
     def _send_bye(self, leg: Leg, extra: Sequence[bytes], now: float) -> None:
         local = self.hops.locals[leg.flow.listener]
         branch = self.ids.branch()
-        leg.local_cseq += 1
+        leg.local_cseq += leg.local_jump
         data = request_in_dialog(leg, b"BYE", leg.local_cseq, local.via_start + branch, extra)
         request_alone(self.layer, b"BYE", branch, data, leg.flow, now, is_reliable=local.is_reliable)
 
