@@ -345,6 +345,8 @@ class Engine(WaitingUser):
             entry_id=board.accounts.ledger.entry_id,
             accounts=board.accounts.states(),
             oldest_segment=0,
+            has_balances=board.accounts.has_balances,
+            live=tuple(board.calls.live),
         )
 
     # Questions.

@@ -95,20 +95,23 @@ class Pump:
         self._timer = None
         self._fires_at = -math.inf  # nothing sets it again
 
-    def _deliver(self, now: float) -> None:
+    def carry(self, outputs: Outputs) -> None:
+        """Records first, then all else."""
+        if outputs.records and self._journal is not None:
+            self._journal.append(outputs.records)
         transports = self.transports
+        for item in outputs.sends:
+            if type(item) is Send:
+                transports[item.flow.listener].send(item)
+            else:
+                transports[item.flow.listener].close_flow(item.flow)
+        if outputs.events and self.handle_event is not None:
+            for event in outputs.events:
+                self.handle_event(event)
+
+    def _deliver(self, now: float) -> None:
         for _ in range(ROUNDS_MAX):
-            outputs = self._take()
-            if outputs.records and self._journal is not None:
-                self._journal.append(outputs.records)
-            for item in outputs.sends:
-                if type(item) is Send:
-                    transports[item.flow.listener].send(item)
-                else:
-                    transports[item.flow.listener].close_flow(item.flow)
-            if outputs.events and self.handle_event is not None:
-                for event in outputs.events:
-                    self.handle_event(event)
+            self.carry(self._take())
             if not self._failed:
                 return
             failed, self._failed = self._failed, []

@@ -1,6 +1,7 @@
 """Puts the data plane together and keeps it running: settings, sockets, engine, journal, control socket.
 
-It starts and works with the control plane dead: the last snapshot is a file of its own.
+It starts and works with the control plane dead: the last snapshot is a file of its own. What was up when the
+process before ended comes back from its journal, before a listener reads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import resource
 import signal
 import time
+import uuid
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -26,20 +28,25 @@ from switch.configuration import SNAPSHOT_FILE, Configuration, SnapshotUnusable,
 from switch.drain import drain
 from switch.frames import Answer, Hello, Stats
 from switch.journal import Journal, JournalFailed
+from switch.keeping import Keeping
 from switch.link import LinkServer, LinkUnusable
 from switch.lookup import Lookup
-from switch.outputs import Alarm, Event, Target
+from switch.outputs import Alarm, Event, Outputs, Target
 from switch.pump import Pump
+from switch.records import Checkpoint, JournalRecord
+from switch.recovered import Recovered
+from switch.replay import replay
 from switch.resolver import Resolver
 from switch.saver import SnapshotSaver
 from switch.shell_stats import add_shell_stats
-from switch.snapshot import Snapshot
+from switch.snapshot import Customer, Snapshot
 from switch.stream import Connections, StreamListener
 from switch.tls import Certificates, TlsUnusable
 from switch.udp import UdpListener
 
 TICK_S: Final = 1.0
 ALARMS_MAX: Final = 64
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 log = structlog.get_logger("switch.runtime")
 
@@ -51,12 +58,19 @@ class CannotStart(Exception):
 class RunnableEngine(Asked, Protocol):
     """The whole of the engine."""
 
+    boot_id: str
+
     def set_targets(self, gateway_id: int, targets: list[Target]) -> None: ...
     def set_wall_offset(self, offset_s: float) -> None: ...
     def set_draining(self) -> None: ...
     def store_failed(self, reason: str) -> None: ...
     def store_recovered(self) -> None: ...
     def live_calls(self) -> int: ...
+    def restore(self, recovered: Recovered, now: float) -> None: ...
+    def checkpoint(self, now: float) -> Checkpoint: ...
+    def begin_keeping(self) -> None: ...
+    def keep_calls(self, count_max: int) -> bool: ...
+    def beat(self, now: float) -> None: ...
 
 
 MakeEngine = Callable[[Settings, tuple[Listener, ...], Path], RunnableEngine]
@@ -129,29 +143,44 @@ class Runtime:
         self._certificates = Certificates(self._settings.tls, self._beside)
         self._connections = Connections(self._settings.limits, self._settings.tls, self._certificates)
         self._bind()
-        self._journal = Journal.open(self._data / "journal", self._settings.journal, self._tell_journal_failed)
-        self._half_open.append(self._journal.close)
         decks = self._snapshot.resolve().parent if self._snapshot is not None else self._data
         self._engine = self._make_engine(self._settings, self._bound, decks)
+        self._engine.boot_id = read_boot_id()
+        recovered, outputs = self._take_over(snapshot)
+        self._journal = Journal.open(
+            self._data / "journal",
+            self._settings.journal,
+            self._tell_journal_failed,
+            checkpoint=lambda: self._engine.checkpoint(time.monotonic()),
+            opening=outputs.records,
+        )
+        self._half_open.append(self._journal.close)
         self._pump = Pump(self._engine, self._journal, loop)
+        self._keeping = Keeping(self._engine, self._journal, lambda: self._pump.flush(time.monotonic()))
         self._pump.handle_event = self._handle_event
         self._pump.transports = list(self.listeners)
         self._resolver = Resolver(self._lookup(), self._set_targets)
         self._half_open += [self._pump.close, self._resolver.close]
         self._commands = Commands(
-            self._engine, self._pump, self._configuration, self._handle_changed, self._drop_ingested, self._add_stats
+            self._engine,
+            self._pump,
+            self._configuration,
+            self._handle_changed,
+            self._drop_ingested,
+            self._add_stats,
+            lambda: self._journal.failure,
         )
         self._link = LinkServer(self._data / "switch.sock", self._greet, self._commands.handle)
-        for finding in self._journal.findings:
+        for finding in dict.fromkeys([*recovered.findings, *self._journal.findings]):
             self._raise_alarm("journal_damaged", finding)
-        if snapshot is not None:
-            self._load(snapshot)
+        self._resolver.set_gateways(self._configuration.gateways())
         await self._link.start()
         for listener in self.listeners:
             if isinstance(listener, UdpListener):
                 listener.start(self._pump, loop)
             else:
                 await listener.start(self._pump, loop)
+        self._pump.carry(Outputs([], outputs.sends, outputs.events))
         self._pump.flush(time.monotonic())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._begin_drain)
@@ -196,7 +225,34 @@ class Runtime:
             log.exception("saved snapshot not used; calls are refused until the control plane sends one")
             return
         self._configuration.replace(snapshot)
-        self._resolver.set_gateways(self._configuration.gateways())
+
+    def _take_over(self, snapshot: Snapshot | None) -> tuple[Recovered, Outputs]:
+        """Bring the engine to where the process before was ended; what it has to say, to be written first.
+
+        Nothing has been written by then: a start that is cut short leaves all as it found it.
+        """
+        began = time.monotonic()
+        customers = [] if snapshot is None else [each for each in snapshot.records if isinstance(each, Customer)]
+        try:
+            recovered = replay(self._data / "journal", {customer.id: customer.time_zone for customer in customers})
+        except OSError as error:
+            raise CannotStart(f"journal folder {self._data / 'journal'}: {error.strerror}") from error
+        if snapshot is not None:
+            self._load(snapshot)
+        loaded = self._engine.take_outputs()
+        self._engine.restore(recovered, time.monotonic())
+        restored = self._engine.take_outputs()
+        if recovered.records:
+            log.info(
+                "journal replayed",
+                records=recovered.records,
+                calls=len(recovered.calls),
+                has_balances=recovered.has_balances,
+                entry_id=recovered.entry_id,
+                took_ms=round((time.monotonic() - began) * 1_000),
+            )
+        records = opening_of(recovered, loaded.records, restored.records, self._engine.boot_id)
+        return recovered, Outputs(records, [*loaded.sends, *restored.sends], [*loaded.events, *restored.events])
 
     def _bind(self) -> None:
         bound: list[Listener] = []
@@ -238,6 +294,7 @@ class Runtime:
             started_ms=self._started_ms,
             is_compiled=is_compiled(),
             journal_sequence=self._journal.last_sequence,
+            entry_id=self._engine.entry_id(),
         )
         return [hello, *self._alarms.values()]
 
@@ -282,13 +339,21 @@ class Runtime:
         while True:
             await asyncio.sleep(TICK_S)
             self._engine.set_wall_offset(wall_offset_s())
+            now = time.monotonic()
+            self._engine.beat(now)
+            self._pump.flush(now)
+            self._keeping.step()
             if has_files and await asyncio.to_thread(self._certificates.has_changed):
                 self._certificates.reload()
-            if self._journal.failure and self._journal.recover():
+            if self._journal.failure and self._recover_journal():
                 log.warning("the journal takes records again")
                 self._alarms = {key: alarm for key, alarm in self._alarms.items() if alarm.name != "journal_failed"}
                 self._engine.store_recovered()
                 self._tell_alarm("journal_recovered", "the disk has room again; what memory held is written")
+
+    def _recover_journal(self) -> bool:
+        self._pump.flush(time.monotonic())  # its checkpoint stands behind everything that the engine has said
+        return self._journal.recover()
 
     def _reload(self) -> None:
         """SIGHUP: certificates and name servers are read again; calls notice nothing."""
@@ -304,7 +369,8 @@ class Runtime:
         self._in_background(self._drain())
 
     async def _drain(self) -> None:
-        await drain(self._engine, self._pump, self._settings.drain_s)
+        keeps_calls = self._settings.drain_calls == "keep"
+        await drain(self._engine, self._pump, self._settings.drain_s, keeps_calls=keeps_calls)
         self._stop.set()
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -323,7 +389,9 @@ class Runtime:
         for task in list(self._tasks):
             task.cancel()
         self._resolver.close()
-        self._pump.flush(time.monotonic())
+        now = time.monotonic()
+        self._engine.beat(now)
+        self._pump.flush(now)
         for listener in self.listeners:
             listener.close()
         self._pump.flush(time.monotonic())
@@ -343,6 +411,37 @@ class Runtime:
             close()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
+
+
+def opening_of(
+    recovered: Recovered, loaded: list[JournalRecord], restored: list[JournalRecord], boot_id: str
+) -> list[JournalRecord]:
+    """What the first segment of a run begins with: a checkpoint, then what the engine said at the start.
+
+    Args:
+        loaded: what it said to its configuration. Balances from a file are in `restored` if they count.
+        restored: what it said to what was recovered.
+    """
+    records = [*restored, *[record for record in loaded if not isinstance(record, Checkpoint)]]
+    if records and isinstance(records[0], Checkpoint):
+        return records
+    first = Checkpoint(
+        at_ms=recovered.last_ms,
+        boot_id=boot_id,
+        entry_id=recovered.entry_id,
+        accounts=tuple(recovered.accounts),
+        oldest_segment=0,
+        has_balances=recovered.has_balances,
+    )
+    return [first, *records]
+
+
+def read_boot_id() -> str:
+    """Names this run of the system: its monotonic clock goes on over restarts of the process."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return str(uuid.uuid4())  # then no moment of the process before is taken for one of ours
 
 
 def _raise_files_limit() -> None:

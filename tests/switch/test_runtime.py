@@ -20,7 +20,7 @@ from switch import runtime as runtime_module
 from switch.configuration import SNAPSHOT_FILE, read_snapshot, write_snapshot
 from switch.frames import PutDelta, PutSnapshot, ReadStats, Stats
 from switch.journal_read import JournalReader
-from switch.records import DeltaApplied
+from switch.records import DeltaApplied, JournalRecord
 from switch.runtime import CannotStart, Runtime
 from switch.snapshot import Customer, Delta, Gateway, Snapshot
 from tests.fakes.certificates import Authority
@@ -69,6 +69,10 @@ def play(data: Path, scene: Scene, settings: Settings | None = None, snapshot: P
         return bench
 
     return uvloop.run(main())
+
+
+def read_journal(data: Path) -> list[JournalRecord]:
+    return [record for _, record in JournalReader(data / "journal").read()]
 
 
 async def nothing(bench: Bench) -> None: ...
@@ -142,7 +146,7 @@ def test_what_the_engine_records_is_in_the_journal(tmp_path: Path) -> None:
         assert stats.gauges["journal_sequence"] > 0
 
     play(tmp_path, scene)
-    assert [record for _, record in JournalReader(tmp_path / "journal").read()] == [DeltaApplied(9, 1)]
+    assert DeltaApplied(9, 1) in read_journal(tmp_path)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -297,7 +301,7 @@ def test_a_full_disk_stops_new_calls_until_there_is_room(tmp_path: Path, monkeyp
         assert (await later.hear()).name == "journal_recovered"
 
     play(tmp_path, scene)
-    assert [record for _, record in JournalReader(tmp_path / "journal").read()] == [DeltaApplied(1, 1)]
+    assert DeltaApplied(1, 1) in read_journal(tmp_path)
 
 
 def test_the_engine_is_kept_on_wall_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
