@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from control.api import handlers
+from control.api.analysis import ANALYSIS
 from control.api.crud import Owner, noun_routes
 from control.api.metrics import CONTENT_TYPE
+from control.api.recalculation_routes import RECALCULATION_ROUTES
 from control.api.routing import Route
 from control.api.uploads import UPLOAD_BYTES_MAX
 from control.services.admin_keys import ADMIN_KEYS, AdminKeyCreated, AdminKeyNew, AdminKeyQuery
 from control.services.audit import AuditQuery, AuditRow
+from control.services.cdr_detail import CdrDetail
 from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown
 from control.services.clients import CLIENTS, ClientQuery
 from control.services.customers import CUSTOMERS, CustomerQuery
@@ -133,9 +136,9 @@ _CALLS: Final = [
         method="GET",
         path="/cdrs/{cdr_id:str}",
         handler=handlers.read_cdr,
-        summary="Read one CDR with its attempts and what became of each candidate.",
+        summary="Read one CDR with its attempts, what became of each candidate, and what was corrected since.",
         role="read-only",
-        reply=CdrShown,
+        reply=CdrDetail,
     ),
     Route(
         method="GET",
@@ -243,4 +246,12 @@ _INSTALLATION: Final = [
     ),
 ]
 
-ROUTES: Final[tuple[Route, ...]] = (*_CONFIGURATION, *_REVISIONS, *_CALLS, *_KEYS, *_INSTALLATION)
+ROUTES: Final[tuple[Route, ...]] = (
+    *_CONFIGURATION,
+    *_REVISIONS,
+    *_CALLS,
+    *RECALCULATION_ROUTES,
+    *ANALYSIS,
+    *_KEYS,
+    *_INSTALLATION,
+)

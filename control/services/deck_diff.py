@@ -67,7 +67,7 @@ def diff_decks(old: Deck | None, new: Deck, at_ms: int = 0, limit: int = CHANGES
     largest: dict[str, list[tuple[int, int, RowChange]]] = {"raised": [], "lowered": []}
     listed: dict[str, list[RowChange]] = {"added": [], "removed": [], "blocked": [], "unblocked": [], "changed": []}
     number = 0
-    for before, after in _pairs(old.prefix_rows() if old else iter(()), new.prefix_rows()):
+    for before, after in pairs(old.prefix_rows() if old else iter(()), new.prefix_rows()):
         if before == after:
             counts["same"] += 1
             continue
@@ -88,7 +88,7 @@ def diff_decks(old: Deck | None, new: Deck, at_ms: int = 0, limit: int = CHANGES
     return DeckDiff(counts=counts, **ordered, **listed)
 
 
-def _pairs(old: Iterator[Rows], new: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:
+def pairs(old: Iterator[Rows], new: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:
     """Rows of one prefix from both decks, which both run by prefix; empty where it has none."""
     before: Rows = next(old, ())
     after: Rows = next(new, ())

@@ -12,7 +12,8 @@ from control.services.context import Context
 from control.services.errors import Conflict, invalid
 from control.services.fields import Moment, Percent, moment_ms, ms_moment, percent_ppm
 from control.services.rate_cards import RATE_CARDS
-from control.services.records import card_revisions, rate_card_record
+from control.services.records import rate_card_record
+from control.services.revision_history import revisions_between
 from rating.decks import Deck
 from rating.money import format_amount
 from rating.numbers import normalise_e164
@@ -65,8 +66,7 @@ async def price_call(ctx: Context, card_id: int, asked: PriceRequest) -> Price:
         raise invalid("number", "not a telephone number")
     async with ctx.store.read() as tx:
         card = await RATE_CARDS.row(tx, card_id)
-        revisions = (await card_revisions(tx, at_ms, card_id)).get(card_id, ())
-    active = tuple(revision for revision in revisions if revision.active_from_ms <= at_ms)
+        active = (await revisions_between(tx, at_ms, at_ms, card_id)).get(card_id, ())
     if not active:
         raise Conflict(f"The card {card['name']} has no active revision at that time.")
     try:
