@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from control.api.metrics import CONTENT_TYPE, metrics_text
 from control.api.routing import API, Call, Created
 from control.api.uploads import uploaded_file
-from control.services import audit, cdrs, gateways, live_calls, revision_rows, revisions
+from control.services import audit, cdr_detail, cdrs, gateways, live_calls, revision_rows, revisions
 from control.services.admin_keys import ADMIN_KEYS
 from control.services.cdr_export import csv_lines, json_lines
 from control.services.context import current_version
@@ -27,7 +27,7 @@ async def list_cdrs(call: Call) -> Any:
 
 
 async def read_cdr(call: Call) -> Any:
-    return await cdrs.get(call.ctx, call.path["cdr_id"])
+    return await cdr_detail.get(call.ctx, call.path["cdr_id"])
 
 
 async def export_csv(call: Call) -> Any:

@@ -210,15 +210,14 @@ async def page(ctx: Context, query: CdrQuery) -> Page[CdrShown]:
     if len(rows) > query.limit:
         rows = rows[: query.limit]
         next_cursor = make_cursor("-invited", rows[-1]["invited_ms"], rows[-1]["number"])
-    return Page(items=[_shown(row) for row in rows], next_cursor=next_cursor)
+    return Page(items=[shown(row) for row in rows], next_cursor=next_cursor)
 
 
-async def get(ctx: Context, cdr_id: str) -> CdrShown:
-    async with ctx.store.read() as tx:
-        row = (await tx.execute(select(tables.cdrs).where(tables.cdrs.c.id == cdr_id))).mappings().first()
+async def cdr_row_of(tx: Tx, cdr_id: str) -> RowMapping:
+    row = (await tx.execute(select(tables.cdrs).where(tables.cdrs.c.id == cdr_id))).mappings().first()
     if row is None:
         raise NotFound("cdr", cdr_id)
-    return _shown(row)
+    return row
 
 
 async def last_number(ctx: Context) -> int:
@@ -237,7 +236,7 @@ async def export(ctx: Context, query: CdrExportQuery, upto: int) -> AsyncIterato
         async with ctx.store.read() as tx:
             rows = list((await tx.execute(statement.where(cdrs.c.number > after))).mappings())
         if rows:
-            yield [_shown(row) for row in rows]
+            yield [shown(row) for row in rows]
         if len(rows) < EXPORT_ROWS:
             return
         after = rows[-1]["number"]
@@ -275,7 +274,7 @@ _SAME: Final = tuple(
 _MONEY: Final = ("rate", "net", "tax", "gross", "cost", "margin")
 
 
-def _shown(row: RowMapping) -> CdrShown:
+def shown(row: RowMapping) -> CdrShown:
     fields: dict[str, Any] = {name: row[name] for name in _SAME}
     fields.update((name, format_amount(row[f"{name}_nanos"])) for name in _MONEY)
     return CdrShown(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from control.store import recalculation_tables  # noqa: F401  they join METADATA
 from control.store.tables import METADATA
 
 connection = context.config.attributes["connection"]
