@@ -132,6 +132,8 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """… of the last so many end the call."""
     recovery_probe_s: Seconds = 20.0
     """After a restart, calls that showed no life by then are asked whether they are still up."""
+    session_offer: Literal["callers", "all"] = "callers"
+    """Offer the session timer to the vendors of callers that know session timers, or of all callers."""
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,6 +210,8 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         if listener.port and socket in taken:
             yield f"{place}: another listener has this transport, host and port"
         taken.add(socket)
+    if settings.liveness.keepalive_failures > settings.liveness.keepalive_of:
+        yield "$.liveness.keepalive_failures: more than $.liveness.keepalive_of can never be reached"
     if not settings.sip.listeners:
         yield "$.sip.listeners: at least one is needed"
     if not settings.sip.realm or not settings.sip.realm.isprintable() or '"' in settings.sip.realm:

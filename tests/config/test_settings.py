@@ -59,6 +59,7 @@ def test_ports_and_listeners_can_be_chosen(tmp_path: Path) -> None:
             "[tls]\ncertificate = 'c'\nprivate_key = 'k'",
             "$.sip.listeners[1]",
         ),
+        ("[liveness]\nkeepalive_failures = 5", "$.liveness.keepalive_failures"),
         ("not toml", "tandem.toml"),
     ],
 )
