@@ -23,7 +23,7 @@ from switch.outputs import Flow
 from switch.policy.causes import Cause
 from switch.policy.live import CARD, GATEWAY, PROVIDER, layer_key
 from switch.quote_facts import quote_facts
-from switch.records import Admitted, Answered, CallEnded, Candidate, Extended, Kept
+from switch.records import Admitted, Answered, CallEnded, Candidate, Extended, Kept, SessionState
 from switch.records import Attempt as AttemptRecord
 
 EXTEND_AHEAD_S: Final = 1.0
@@ -73,7 +73,7 @@ class BilledCall(Call):
     def on_time_over(self, now: float) -> None:
         if self.is_unproven and now >= min(self.held_until, self._limit_at()):
             # Whether anybody still talked is not known, so it is not charged either.
-            self.end_by_switch(Cause.LOST_IN_RESTART.value, now, self.alive_at)
+            self.end_by_switch(Cause.LOST_IN_RESTART.value, now, self.last_proof())
             return
         limit_at = self._limit_at()
         if now >= limit_at:
@@ -85,6 +85,9 @@ class BilledCall(Call):
         else:
             # Money may still come: the last try is at the end itself.
             self.wake_at(self.held_until)
+
+    def on_proven(self, now: float) -> None:
+        self.is_unproven = False
 
     def spent_nanos(self, now: float) -> int:
         """What it would cost if it ended now."""
@@ -232,6 +235,7 @@ class BilledCall(Call):
             attempt=answered,
             buy=quote_facts(buy),
             explanation=self.explanation,
+            session=SessionState(self.session_s, self.session_refresher),
         )
 
 

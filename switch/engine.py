@@ -20,6 +20,8 @@ from switch.board import Board, Options
 from switch.call.call import STATE_NAMES, dialog_key
 from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
+from switch.call.session_timer import is_too_short, min_se_line
+from switch.call.strays import Strays
 from switch.cdr import build_refusal, source_text, wall_ms, wall_ms_if
 from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
@@ -105,6 +107,15 @@ class Engine(WaitingUser):
         options.hold_max_s = settings.hold.max_s
         self.board: Board = Board(self.layer, self.hops, self.tables, self.live, rng, options)
         self.board.wall_offset_s = wall_offset_s
+        liveness = self.board.calls.liveness
+        liveness.session_expires_s = settings.liveness.session_expires_s
+        liveness.session_min_s = settings.liveness.session_min_s
+        liveness.is_offered_to_all = settings.liveness.session_offer == "all"
+        liveness.keepalive_failures = settings.liveness.keepalive_failures
+        liveness.keepalive_of = settings.liveness.keepalive_of
+        liveness.recovery_probe_ms = int(settings.liveness.recovery_probe_s * 1000.0)
+        liveness.set_keepalive(settings.liveness.keepalive_s)
+        self._strays: Strays = Strays(self.layer, self.hops, self.board.ids)
         self.probers: Probers = Probers(self.board)
         self.authenticator: Authenticator = Authenticator(
             rng.randbytes(32),
@@ -159,7 +170,7 @@ class Engine(WaitingUser):
             if isinstance(message, Request):
                 self._receive_request(message, Flow(listener, source, connection), now)
             else:
-                self._receive_response(message, now)
+                self._receive_response(message, listener, source, connection, now)
         except ParseError as error:
             # A header that is decoded only when asked turned out to be broken.
             board.count("messages_malformed")
@@ -394,13 +405,18 @@ class Engine(WaitingUser):
 
     # Responses.
 
-    def _receive_response(self, response: Response, now: float) -> None:
+    def _receive_response(
+        self, response: Response, listener: int, source: tuple[str, int], connection: int, now: float
+    ) -> None:
         key = response.via.branch + b" " + response.cseq_method
         transaction = self.layer.clients.get(key)
         if transaction is None:
             # None of ours, or of one long over. RFC 3261 §16.7 would have a proxy pass it on
-            # statelessly; a switch that bills has nothing to do with calls that it does not know.
+            # statelessly; a switch that bills has nothing to do with calls that it does not know,
+            # but to end those that are up.
             self.board.count("responses_unmatched")
+            if response.cseq_method == b"INVITE" and 200 <= response.status < 300 and response.to_tag:
+                self._receive_stray(response, Flow(listener, source, connection), now)
             return
         via = response.via
         if not self.hops.is_own(via.host, via.port or DEFAULT_PORT):
@@ -409,6 +425,17 @@ class Engine(WaitingUser):
             return
         if isinstance(transaction, ClientTransaction):
             transaction.receive(response, now)
+
+    def _receive_stray(self, response: Response, flow: Flow, now: float) -> None:
+        """A 2xx to an INVITE of which no transaction is left: of the process before this one, mostly."""
+        via = response.via
+        if not self.hops.is_own(via.host, via.port or DEFAULT_PORT):
+            return
+        call = self.board.calls.by_dialog.get(dialog_key(response.call_id, response.from_tag))
+        if call is not None and call.receive_stray(response, flow, now):
+            return
+        if flow.address[0] in self.board.vendor_ips and not self._strays.hang_up(response, flow, now):
+            self.board.count("strays_ignored")
 
     # Requests.
 
@@ -454,11 +481,12 @@ class Engine(WaitingUser):
         if request.max_forwards == 0 and (request.method != b"OPTIONS" or request.to_tag):
             self._reply(request, flow, 483, b"Too Many Hops")
             return False
-        required = request.first(PROXY_REQUIRE)
-        if required is not None:
-            unknown = b"Unsupported: " + b", ".join(request.all(PROXY_REQUIRE))
-            self._reply(request, flow, 420, b"Bad Extension", [unknown])
-            return False
+        if PROXY_REQUIRE in request.ids:
+            # Session timers are the one extension that we have as a proxy (RFC 4028 §8).
+            unknown = [tag for tag in request.all(PROXY_REQUIRE) if tag.lower() != b"timer"]
+            if unknown:
+                self._reply(request, flow, 420, b"Bad Extension", [b"Unsupported: " + b", ".join(unknown)])
+                return False
         return True
 
     def _receive_options(self, request: Request, flow: Flow) -> None:
@@ -520,8 +548,15 @@ class Engine(WaitingUser):
                 self._refuse_in_dialog(request, flow, status)
 
     def _refuse_in_dialog(self, request: Request, flow: Flow, status: int) -> None:
-        if request.method != b"ACK":
+        if status == 422:
+            self._refuse_too_short(request, flow)
+        elif request.method != b"ACK":
             self._reply(request, flow, status, _phrase(status, b"Refused"))
+
+    def _refuse_too_short(self, request: Request, flow: Flow) -> None:
+        """RFC 4028 §8.1: the session timer that was asked for is shorter than we allow."""
+        self.board.count("sessions_too_short")
+        self._reply(request, flow, 422, _phrase(422, b""), [min_se_line(self.board.calls.liveness)])
 
     # A new call.
 
@@ -583,6 +618,10 @@ class Engine(WaitingUser):
             if isinstance(verdict, Reject) and verdict.customer is None:
                 self._refuse_stranger(request, flow, Cause.SOURCE_UNKNOWN)
                 return
+        if is_too_short(request, board.calls.liveness):
+            # Like a challenge: the caller is to ask again, and no call has been tried yet.
+            self._refuse_too_short(request, flow)
+            return
         board.count("calls_attempted")
         via_value = request.via.with_source(source_ip, flow.address[1])
         server = ServerTransaction(
@@ -866,6 +905,7 @@ _PHRASES: Final[dict[int, bytes]] = {
     403: b"Forbidden",
     413: b"Request Entity Too Large",
     416: b"Unsupported URI Scheme",
+    422: b"Session Interval Too Small",
     481: b"Call/Transaction Does Not Exist",
     482: b"Loop Detected",
     483: b"Too Many Hops",

@@ -8,15 +8,13 @@ A call that was not answered yet is over: its caller gets a 503 and can dial aga
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from switch.billed import BilledCall
 from switch.board import Board
 from switch.call.call import ANSWERED
 from switch.call.forwarding import Swap
-from switch.call.leg import restored_leg
+from switch.call.leg import CSEQ_JUMP, restored_leg
 from switch.cdr import source_text, wall_ms
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
@@ -29,10 +27,6 @@ from switch.transaction.server import ServerTransaction
 from switch.wire.build import response_to
 from switch.wire.errors import ParseError
 from switch.wire.message import Request, parse_message
-
-JUMP: Final = 1_000
-"""Our own requests in a restored dialog begin so far above the last CSeq that was written: requests
-that passed just before the end may not have been (RFC 3261 §12.2.1.1 asks for rising numbers only)."""
 
 
 def shift_of(board: Board, found: RecoveredCall, boot_id: str) -> float:
@@ -60,7 +54,7 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
     _check_listeners(board, admitted.source, answered)
     ingress = restored_leg(answered.ingress, board.hops)
     egress = restored_leg(answered.egress, board.hops)
-    ingress.local_jump = egress.local_jump = JUMP
+    ingress.local_jump = egress.local_jump = CSEQ_JUMP
     call = BilledCall(board, admitted, ingress, _unconnected(admitted.source), layer_keys(admitted))
     call.sell = restored_quote(admitted.sell)
     call.buy = restored_quote(answered.buy)
@@ -79,12 +73,13 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
     # A clock that was set back while nobody ran must not make an answer of the future.
     call.answered_at = min(answered.answered_at + shift_s, now)
     call.alive_at = max(min(last_at, now), call.answered_at)
-    ingress.alive_at = egress.alive_at = call.alive_at
     call.is_unproven = True
     _occupy_vendor(board, call, answered)
     board.accounts.ledger.restore(admitted.customer_id, call.id, found.held_nanos)
     call.held_nanos = found.held_nanos
     call.start_clock(now)
+    session = answered.session
+    call.go_on(call.alive_at, session.interval_s, session.refresher, now)
     return call
 
 

@@ -11,6 +11,7 @@ from switch.call.attempt import Attempt
 from switch.call.call import CALLEE, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import ingress_leg
+from switch.call.session_timer import ask_again
 from switch.cdr import Try, attempt_record, first_codec
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
@@ -182,7 +183,12 @@ class RoutedCall(BilledCall):
                 board.live.health_of(chosen.gateway.id).rest(wait_s, now)
                 board.tell_health(chosen.gateway.id)
         provider = board.tables.providers.get(chosen.option.provider.id, chosen.option.provider)
-        if status == 401 or status == 407:
+        invite = self.invite
+        if status == 422 and self.session_ask.is_ours and invite is not None:
+            # It was us who offered that timer: the caller would not know what to make of the refusal.
+            self.session_ask = ask_again(invite, self.session_ask, response)
+            self._try(chosen.option, chosen.gateway, attempt.flow, now)
+        elif status == 401 or status == 407:
             self.next_attempt(now)  # it asks us, not the caller
         elif follows(provider, status) == "next":
             self.next_attempt(now)

@@ -14,8 +14,11 @@ from switch.call.attempt import FORKS_MAX, Attempt, AttemptUser
 from switch.call.forwarding import Swap, forward_request, forward_response
 from switch.call.hops import Hops
 from switch.call.ids import Ids
-from switch.call.leg import Leg, egress_leg, request_in_dialog
+from switch.call.keepalive import KeepAlive, KeepAliveUser
+from switch.call.leg import CSEQ_MAX, Leg, egress_leg, request_in_dialog
+from switch.call.liveness import Liveness
 from switch.call.relay import Relay, RelayUser
+from switch.call.session_timer import NOT_ASKED, SessionAsk, SessionTerms, agree, ask, ends_after_s, is_too_short
 from switch.outputs import Flow, Send
 from switch.transaction.layer import Layer
 from switch.transaction.server import ServerTransaction, ServerUser
@@ -41,6 +44,7 @@ SWITCH: Final = "switch"
 # Timers.
 _NO_ACK: Final = 1
 _TIME: Final = 2
+_SESSION: Final = 3
 
 
 class Calls:
@@ -51,13 +55,14 @@ class Calls:
         """By Call-ID and the caller's tag."""
         self.live: dict[str, Call] = {}
         """By id, those that have not ended."""
+        self.liveness: Liveness = Liveness()
 
 
 def dialog_key(call_id: bytes, caller_tag: bytes) -> bytes:
     return call_id + b"\r" + caller_tag
 
 
-class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
+class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
     """One call. Times are the engine's monotonic seconds, 0.0 while something has not happened."""
 
     def __init__(
@@ -107,8 +112,16 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.cause: str = ""
         self.status: int = 0
         """Final status that the caller was sent for the INVITE."""
+        self.session_ask: SessionAsk = NOT_ASKED
+        """What the INVITE asks of the session timer."""
+        self.session_s: int = 0
+        """Interval of the session timer (RFC 4028); 0: the session has none."""
+        self.session_refresher: str = ""
+        """`CALLER` or `CALLEE`: who promised to refresh it."""
         self._no_ack: Timer | None = None
         self._time: Timer | None = None
+        self._session: Timer | None = None
+        self._keepalive: KeepAlive | None = None
         calls.by_dialog[self.key] = self
         calls.live[self.id] = self
 
@@ -119,6 +132,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.server = server
         self.reply_flow = server.reply_flow
         self.invite = invite
+        self.session_ask = ask(invite, self.calls.liveness)
         server.user = self
         # At once, whatever is decided next: it stops the caller's copies (RFC 3261 §17.2.1).
         server.respond(100, response_to(invite, 100, b"Trying", via_value=server.via_value), now)
@@ -189,6 +203,8 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
                 self._answer(attempt, response, now)
             elif self.egress is not None and response.to_tag == self.egress.remote_tag:
                 # The callee repeats its 200 until the ACK arrives; each copy goes on (RFC 6026 §7.1).
+                self.egress.alive_at = now
+                agree(response, self.session_ask)
                 self._respond(status, self._for_caller(response), now)
             else:
                 self.on_stray_answer(attempt, response, now)
@@ -223,6 +239,22 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         leg.local_cseq = max(leg.local_cseq, self.ingress.remote_cseq)
         self._send_bye(leg, (), now)
 
+    def receive_stray(self, response: Response, flow: Flow, now: float) -> bool:
+        """A 2xx to the INVITE that has outlived its transactions, those of a process before us included.
+
+        Returns:
+            False if it is of another dialog than the call's, which nobody has.
+        """
+        egress = self.egress
+        if egress is None or response.to_tag != egress.remote_tag:
+            return False
+        if self.state == ANSWERED and egress.is_from_peer(flow):
+            # The callee still waits for its ACK; only the caller can send it (RFC 3261 §13.2.2.4).
+            egress.alive_at = now
+            agree(response, self.session_ask)
+            self.layer.send(self.reply_flow, self._for_caller(response))
+        return True
+
     def _leg_of(self, attempt: Attempt, response: Response) -> Leg:
         swap = self.swap
         return egress_leg(
@@ -251,7 +283,9 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         self.state = ANSWERED
         self.answered_at = now
         self.status = response.status
+        self._set_session(agree(response, self.session_ask), True, now)
         self.on_answered(response, now)
+        self._watch(self.egress, now, now, is_restored=False)
         self._no_ack = self.layer.timers.start(self.layer.values.patience_ms, self, _NO_ACK, now)
         self._respond(response.status, self._for_caller(response), now)
         self.invite = None
@@ -338,6 +372,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             0, or the status of the refusal that it deserves.
         """
         is_from_caller = sender is self.ingress
+        sender.alive_at = now
         method = request.method
         local = self.hops.locals[receiver.flow.listener]
         branch = self.ids.branch()
@@ -357,6 +392,10 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         last_cseq = receiver.local_cseq if is_from_caller else sender.remote_cseq
         if request.cseq <= last_cseq:
             return 500
+        liveness = self.calls.liveness
+        is_refresh = self.state == ANSWERED and (method == b"INVITE" or method == b"UPDATE")
+        if is_refresh and is_too_short(request, liveness):
+            return 422
         sender.remote_cseq = max(sender.remote_cseq, request.cseq)
         receiver.local_cseq = max(receiver.local_cseq, request.cseq)
         server = ServerTransaction(
@@ -372,6 +411,8 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         elif is_bye and self.egress is None:
             self.has_left = True
         relay = Relay(self.layer, self.hops, self, server, sender, receiver, self.swap, is_from_caller=is_from_caller)
+        if is_refresh:
+            relay.session_ask = ask(request, liveness, self.session_s)
         data = self._pass_on(request, receiver, via_value, branch, is_from_caller)
         relay.start(branch, data, receiver.flow, now, is_reliable=local.is_reliable)
         return 0
@@ -396,9 +437,63 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
             drops_identity=is_from_caller and swap is not None,
         )
 
+    def on_refreshed(self, relay: Relay, response: Response, now: float) -> None:
+        terms = agree(response, relay.session_ask)
+        if not relay.is_settled and self.state == ANSWERED:
+            self._set_session(terms, relay.is_from_caller, now)
+        relay.is_settled = True
+
     def on_relayed(self, relay: Relay, now: float) -> None:
         if relay.method == b"BYE" and self.state == ENDED:
             self._forget()
+
+    # Is it still up?
+
+    def _set_session(self, terms: SessionTerms, is_from_caller: bool, now: float) -> None:
+        """The session timer starts anew, as agreed by a request of the caller or of the callee."""
+        if self._session is not None:
+            self._session.stop()
+            self._session = None
+        interval_s = terms.interval_s
+        self.session_s = interval_s
+        if interval_s:
+            self.session_refresher = CALLER if terms.is_uac == is_from_caller else CALLEE
+            self._session = self.layer.timers.start_at(now + ends_after_s(interval_s), self, _SESSION)
+
+    def _watch(self, egress: Leg, alive_at: float, now: float, *, is_restored: bool) -> None:
+        """Probe both sides from now on; up to `alive_at` they are known to have been up."""
+        self.ingress.alive_at = alive_at
+        egress.alive_at = alive_at
+        liveness = self.calls.liveness
+        if is_restored or liveness.is_keeping_alive():
+            self._keepalive = KeepAlive(
+                self.layer, self.hops, self.ids, liveness, self, self.ingress, egress, now, is_restored=is_restored
+            )
+
+    def go_on(self, alive_at: float, session_s: int, session_refresher: str, now: float) -> None:
+        """Take an answered call up again after a restart of ours.
+
+        Args:
+            alive_at: until then, at least, it was up on both sides.
+            session_s, session_refresher: of its session timer, whose interval begins anew: when it was
+                refreshed last is not known.
+        """
+        egress = self.egress
+        assert egress is not None, "answered calls only"
+        is_caller = session_refresher == CALLER
+        # What a late copy of the 200 would have to be told as well, if it was us who said it.
+        self.session_ask = SessionAsk(session_s, is_supported=is_caller, is_ours=True)
+        self._set_session(SessionTerms(session_s, is_uac=is_caller), True, now)
+        self._watch(egress, alive_at, now, is_restored=True)
+
+    def last_proof(self) -> float:
+        """The last moment at which both sides are known to have been up, never before the answer."""
+        egress = self.egress
+        assert egress is not None, "answered calls only"
+        return max(self.answered_at, min(self.ingress.alive_at, egress.alive_at))
+
+    def on_silence(self, was_proven: bool, now: float) -> None:
+        self.end_by_switch("keepalive_failed" if was_proven else "lost_in_restart", now, self.last_proof())
 
     # Ends that are ours.
 
@@ -432,6 +527,8 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         if kind == _NO_ACK:
             # RFC 3261 §13.3.1.4: a 2xx that is never ACKed ends the session.
             self.end_by_switch("no_ack", now)
+        elif kind == _SESSION:
+            self.end_by_switch("session_expired", now)
         else:
             self._time = None
             self.on_time_over(now)
@@ -439,7 +536,7 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
     def _send_bye(self, leg: Leg, extra: Sequence[bytes], now: float) -> None:
         local = self.hops.locals[leg.flow.listener]
         branch = self.ids.branch()
-        leg.local_cseq += leg.local_jump
+        leg.local_cseq = min(leg.local_cseq + leg.local_jump, CSEQ_MAX)
         data = request_in_dialog(leg, b"BYE", leg.local_cseq, local.via_start + branch, extra)
         request_alone(self.layer, b"BYE", branch, data, leg.flow, now, is_reliable=local.is_reliable)
 
@@ -457,6 +554,12 @@ class Call(AttemptUser, RelayUser, ServerUser, TimerOwner):
         if self._time is not None:
             self._time.stop()
             self._time = None
+        if self._session is not None:
+            self._session.stop()
+            self._session = None
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None
         self.calls.live.pop(self.id, None)
         self.on_ended(now)
         if not was_answered:

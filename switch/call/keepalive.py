@@ -39,6 +39,9 @@ _AGAIN: Final = 1
 class KeepAliveUser:
     """The call that is watched."""
 
+    def on_proven(self, now: float) -> None:
+        """Both sides of a call from before a restart have shown life since."""
+
     def on_silence(self, was_proven: bool, now: float) -> None:
         """A side of the call is gone; nothing is probed any more.
 
@@ -103,7 +106,8 @@ class Side(ClientUser, TimerOwner):
             return
         self._client = None
         if status == 481:
-            self.is_proven = self.is_proven or self._has_spoken()
+            if self._has_spoken():
+                self.note_life(now)
             if self.is_doubted or not self.is_proven:
                 self.keeper.lose(self, now)
             else:
@@ -113,7 +117,7 @@ class Side(ClientUser, TimerOwner):
             self._failed(now)
         else:
             self.leg.alive_at = now
-            self.note_life()
+            self.note_life(now)
 
     def on_no_response(self, transaction: ClientTransaction, reason: str, now: float) -> None:
         self._client = None
@@ -124,9 +128,11 @@ class Side(ClientUser, TimerOwner):
                 return
         self._failed(now)
 
-    def note_life(self) -> None:
+    def note_life(self, now: float) -> None:
         """It answered a probe, or has been heard of since the last round."""
-        self.is_proven = True
+        if not self.is_proven:
+            self.is_proven = True
+            self.keeper.note_proof(now)
         self.is_doubted = False
         self.unreached_at = 0.0
         self._note(False)
@@ -137,7 +143,7 @@ class Side(ClientUser, TimerOwner):
 
     def _failed(self, now: float) -> None:
         if self._has_spoken():
-            self.note_life()
+            self.note_life(now)
             return
         self._note(True)
         if not self.is_proven or self.failures.count(True) >= self.keeper.values.keepalive_failures:
@@ -216,9 +222,15 @@ class KeepAlive(TimerOwner):
         self._since = now
         for side in self._sides:
             if side.leg.alive_at > since:
-                side.note_life()
+                side.note_life(now)
             else:
                 side.probe(now)
+
+    def note_proof(self, now: float) -> None:
+        """One of the sides has shown for the first time that it is up."""
+        user = self.user
+        if user is not None and all(side.is_proven for side in self._sides):
+            user.on_proven(now)
 
     def lose(self, side: Side, now: float) -> None:
         user = self.user

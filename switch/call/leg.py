@@ -22,8 +22,9 @@ from switch.wire.scan import split_commas
 from switch.wire.uri import Uri, parse_uri
 
 CSEQ_JUMP: Final = 10_000
-"""More requests than a dialog sees between two records of it: a number so far beyond the last one that
-is known is one that the peer has not seen (RFC 3261 §12.2.2 lets numbers be left out)."""
+"""More requests than a dialog sees between two records of it. Our own in a restored dialog count on so
+far beyond the last that was written, since those that passed just before the end were not: numbers
+have to rise, and may be left out (RFC 3261 §12.2.1.1, §12.2.2)."""
 CSEQ_MAX: Final = 2**31 - 1
 
 

@@ -29,6 +29,9 @@ class Liveness:
         longest_ms = seconds * 1000
         self._keepalive_ms = [longest_ms * (4 * STEPS - step) // (4 * STEPS) for step in range(STEPS)]
 
+    def is_keeping_alive(self) -> bool:
+        return self._keepalive_ms[0] > 0
+
     def keepalive_ms(self, step: int) -> int:
         """The interval of a call that drew this step (0 to `STEPS` - 1); 0: it is not probed."""
         return self._keepalive_ms[step]

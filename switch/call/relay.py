@@ -12,6 +12,7 @@ from mypy_extensions import trait
 from switch.call.forwarding import Swap, forward_response
 from switch.call.hops import Hops
 from switch.call.leg import Leg, contact_uri
+from switch.call.session_timer import NOT_ASKED, SessionAsk
 from switch.outputs import Flow
 from switch.transaction.client import ClientTransaction, ClientUser
 from switch.transaction.hop_by_hop import cancel
@@ -29,6 +30,10 @@ TIMER_C_MS: Final = 181_000
 @trait
 class RelayUser:
     """The call whose dialog it is."""
+
+    def on_refreshed(self, relay: Relay, response: Response, now: float) -> None:
+        """A 2xx to a re-INVITE or UPDATE, each copy of it, before it goes on; it may be edited."""
+        raise NotImplementedError
 
     def on_relayed(self, relay: Relay, now: float) -> None:
         """The request has had its final response, or will have none."""
@@ -63,6 +68,10 @@ class Relay(ClientUser, ServerUser, TimerOwner):
         self.method: bytes = request.method
         self.is_refreshing: bool = self.method == b"INVITE" or self.method == b"UPDATE"
         self.contact: bytes = contact_uri(request) if self.is_refreshing else b""
+        self.session_ask: SessionAsk = NOT_ASKED
+        """What it asks of the session timer."""
+        self.is_settled: bool = False
+        """The session timer that it asks for has been agreed upon; a copy of its 2xx begins no new one."""
         self.client: ClientTransaction | None = None
         self._is_cancel_wanted: bool = False
         self._is_cancelled: bool = False
@@ -83,10 +92,13 @@ class Relay(ClientUser, ServerUser, TimerOwner):
             self._note(transaction, status, now)
         if status == 100:
             return
+        if status != 481 and status != 408:
+            self.receiver.alive_at = now
         if self.is_refreshing and 200 <= status < 300:
             # RFC 3261 §12.2.1.2 and §12.2.2: both ends have now agreed on the new targets.
             self.sender.refresh_target(self.contact, self.hops)
             self.receiver.refresh_target(contact_uri(response), self.hops)
+            self.user.on_refreshed(self, response, now)
         swap = self.swap
         if swap is None:
             data = forward_response(response)

@@ -34,13 +34,15 @@ _UAS: Final = b"uas"
 class SessionAsk:
     """What one INVITE, re-INVITE or UPDATE asks of the session timer, as it leaves us."""
 
-    def __init__(self, interval_s: int, *, is_supported: bool, is_ours: bool) -> None:
+    def __init__(self, interval_s: int, *, is_supported: bool, is_ours: bool, is_second: bool = False) -> None:
         self.interval_s: int = interval_s
         """Its Session-Expires; 0: it has none that can be read."""
         self.is_supported: bool = is_supported
         """Whether its sender knows session timers."""
         self.is_ours: bool = is_ours
         """The Session-Expires was put in here."""
+        self.is_second: bool = is_second
+        """… for the second time, since a callee found the first too short."""
 
 
 NOT_ASKED: Final = SessionAsk(0, is_supported=False, is_ours=False)
@@ -150,16 +152,16 @@ def ask(request: Request, values: Liveness, running_s: int = 0) -> SessionAsk:
 def ask_again(request: Request, asked: SessionAsk, refusal: Response) -> SessionAsk:
     """What an INVITE asks for after the callee found the timer that we had offered too short (422).
 
-    Its Min-SE if that can be lived with, else none. Source: RFC 4028 §6, §7.3 (a proxy that offered
-    the timer stands in for the UAC, who never asked).
+    Once its Min-SE, if that can be lived with, else nothing. Source: RFC 4028 §6, §7.3 (a proxy that
+    offered the timer stands in for the UAC, who never asked).
     """
     assert asked.is_ours, "a caller makes of its own timer what it wants"
     wanted_s = min_se(refusal)
     _drop(request, SESSION_EXPIRES)
-    if not asked.interval_s < wanted_s <= INTERVAL_MAX_S:
+    if asked.is_second or not asked.interval_s < wanted_s <= INTERVAL_MAX_S:
         return SessionAsk(0, is_supported=asked.is_supported, is_ours=False)
     _add(request, SESSION_EXPIRES, b"%d" % wanted_s)
-    return SessionAsk(wanted_s, is_supported=asked.is_supported, is_ours=True)
+    return SessionAsk(wanted_s, is_supported=asked.is_supported, is_ours=True, is_second=True)
 
 
 def agree(response: Response, asked: SessionAsk) -> SessionTerms:

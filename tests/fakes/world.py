@@ -67,6 +67,8 @@ class Peer:
         self.world = world
         self.address = address
         self.received: list[Message] = []
+        self.answers_options = 200
+        """What it answers inside a dialog when it is asked whether the call is up; 0: nothing."""
         world.peers[address] = self
 
     def send(self, data: bytes) -> None:
@@ -74,6 +76,10 @@ class Peer:
 
     def on_message(self, message: Message) -> None:
         self.received.append(message)
+        if not isinstance(message, Request) or message.method != b"OPTIONS" or not message.to_tag:
+            return
+        if self.answers_options:
+            self.reply(message, self.answers_options)
 
     def statuses(self, method: str = "INVITE") -> list[int]:
         """Of the responses to such requests, in order, but for 100 Trying."""
