@@ -1,0 +1,106 @@
+"""Margins and losses as the API and their callers see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rating.rows import RateRow
+from tests.fakes.control import ControlPlane, with_control
+from tests.fakes.priced_cards import CENT, make_cards, make_revision
+
+SOLD = (RateRow("44", "United Kingdom", 6 * CENT), RateRow("49", "Germany", 9 * CENT))
+BOUGHT = (RateRow("44", "UK", 5 * CENT), RateRow("447", "UK mobile", 5 * CENT), RateRow("49", "DE", 2 * CENT))
+
+
+async def _margin(plane: ControlPlane, query: str, status: int = 200) -> Any:
+    return await plane.get(f"/margins?{query}", status=status, role="read-only")
+
+
+@with_control
+async def test_a_pair_is_priced_for_one_destination(plane: ControlPlane) -> None:
+    cards = await make_cards(plane, SOLD, (RateRow("44", "UK", 5 * CENT, 60, 60),))
+    query = f"sell_card={cards.sell}&buy_card={cards.buy}&prefix=442079460000"
+    shown = await _margin(plane, f"{query}&max_duration_s=120")
+    assert (shown["worst_margin"], shown["worst_at_s"]) == ("-0.049", 1)
+    assert shown["losing"] == [{"from_s": 1, "to_s": 49}, {"from_s": 61, "to_s": 99}]
+    assert (shown["losing_ranges"], shown["losing_lengths"]) == (2, 88)
+    assert (shown["sell"]["prefix"], shown["sell"]["rate"], shown["buy"]["first_s"]) == ("44", "0.06", 60)
+    assert shown["expected"] == []
+    long = await _margin(plane, query)
+    assert (len(long["losing"]), long["losing_ranges"]) == (5, 5)
+
+
+@with_control
+async def test_a_route_that_knows_its_calls_says_what_it_would_earn(plane: ControlPlane) -> None:
+    cards = await make_cards(plane, SOLD, (RateRow("44", "UK", 5 * CENT, 60, 60),))
+    body = {"customer_id": cards.customer, "rate_card_id": cards.sell, "name": "call centre"}
+    route = await plane.post("/ingress-routes", body)
+    other = await plane.post("/ingress-routes", {**body, "name": "elsewhere", "exclude_cards": [cards.buy]})
+    from sqlalchemy import update
+
+    from control.store import tables
+
+    async with plane.store.begin() as tx:
+        await tx.execute(update(tables.ingress_routes).values(durations=[[5, 90], [600, 10]]))
+    shown = await _margin(plane, f"sell_card={cards.sell}&buy_card={cards.buy}&prefix=44")
+    wanted = {"route_id": route["id"], "name": "call centre", "calls": 100, "margin": "-0.0305"}
+    assert shown["expected"] == [wanted]
+    assert other["id"] != route["id"]
+
+
+@with_control
+async def test_what_cannot_be_compared_is_refused_in_words(plane: ControlPlane) -> None:
+    cards = await make_cards(plane, SOLD)
+    query = f"sell_card={cards.sell}&buy_card={cards.buy}&prefix=44"
+    assert "no active revision" in (await _margin(plane, query, 409))["detail"]
+    await make_revision(plane, cards.buy, *BOUGHT)
+    await _margin(plane, query)
+    problem = await _margin(plane, f"sell_card={cards.buy}&buy_card={cards.sell}&prefix=44", 400)
+    assert problem["errors"][0]["path"] == "sell_card"
+    problem = await _margin(plane, f"sell_card={cards.sell}&buy_card={cards.buy}&prefix=33", 400)
+    assert problem["errors"][0]["path"] == "prefix"
+    await _margin(plane, f"{query}&buy_revision=99", 404)
+    await _margin(plane, f"sell_card=99&buy_card={cards.buy}&prefix=44", 404)
+
+
+@with_control
+async def test_a_proposed_buy_revision_shows_which_customer_card_it_would_sink(plane: ControlPlane) -> None:
+    cards = await make_cards(plane, SOLD, BOUGHT)
+    await plane.make_sell_card(name="Untied")
+    dearer = (RateRow("44", "UK", 5 * CENT), RateRow("447", "UK mobile", 8 * CENT), RateRow("49", "DE", 2 * CENT))
+    proposed = await make_revision(plane, cards.buy, *dearer, is_active=False)
+    shown = await plane.get(f"/rate-cards/{cards.buy}/revisions/{proposed}/losses", role="read-only")
+    assert (shown["compared"], shown["losing"], shown["newly_losing"], shown["more"]) == (3, 1, 1, 0)
+    (loss,) = shown["items"]
+    assert (loss["prefix"], loss["sell_card"], loss["buy_card"]) == ("447", "Retail", "Vendor One prices")
+    assert (loss["sell_revision_id"], loss["buy_revision_id"], loss["is_new"]) == (1, proposed, True)
+    assert loss["buy_rate"] == "0.08"
+    # Once it is in force the same destination loses, and nothing about it is new.
+    await plane.post(f"/rate-cards/{cards.buy}/revisions/{proposed}/activate", {}, status=200)
+    plane.clock.ms += 1
+    shown = await plane.get(f"/rate-cards/{cards.buy}/revisions/{proposed}/losses")
+    assert (shown["losing"], shown["newly_losing"]) == (1, 0)
+    shown = await plane.get(f"/rate-cards/{cards.buy}/revisions/{proposed}/losses?only_new=true&limit=1")
+    assert (shown["losing"], shown["items"], shown["more"]) == (1, [], 0)
+
+
+@with_control
+async def test_a_proposed_sell_revision_is_held_against_the_cards_it_leaves_through(plane: ControlPlane) -> None:
+    cards = await make_cards(plane, SOLD, BOUGHT)
+    proposed = await make_revision(plane, cards.sell, RateRow("4", "Europe", 4 * CENT), is_active=False)
+    shown = await plane.get(f"/rate-cards/{cards.sell}/revisions/{proposed}/losses")
+    assert {(loss["prefix"], loss["sell_prefix"]) for loss in shown["items"]} == {("44", "4"), ("447", "4")}
+    await plane.patch(f"/rate-cards/{cards.buy}", {"enabled": False})
+    shown = await plane.get(f"/rate-cards/{cards.sell}/revisions/{proposed}/losses")
+    assert (shown["compared"], shown["items"]) == (0, [])
+    await plane.get(f"/rate-cards/{cards.buy}/revisions/{proposed}/losses", status=404)
+
+
+@with_control
+async def test_a_large_deck_is_compared_in_a_process_of_its_own(plane: ControlPlane) -> None:
+    cards = await make_cards(plane, SOLD, (RateRow("4", "Europe", 5 * CENT),))
+    rows = [RateRow(f"44{number:05d}", "", (5 + number % 2 * 2) * CENT) for number in range(21_000)]
+    proposed = await make_revision(plane, cards.buy, *rows, is_active=False)
+    shown = await plane.get(f"/rate-cards/{cards.buy}/revisions/{proposed}/losses?limit=2")
+    assert (shown["compared"], shown["losing"], shown["more"]) == (21_000, 10_500, 10_498)
+    assert [loss["prefix"] for loss in shown["items"]] == ["4400001", "4400003"]
