@@ -145,6 +145,15 @@ def test_a_minimum_is_one_piece() -> None:
     assert more_nanos(quote, 20_000) == parse_amount("0.21")
 
 
+def test_a_connect_fee_alone_is_the_least_where_no_increment_comes_first() -> None:
+    row = RateRow("44", "", parse_amount("0.6"), 0, 1, parse_amount("0.05"))
+    quote = Quote(row, Tariff(), at_ms=1)
+    assert covered_ms(quote, 0) == -1
+    assert more_nanos(quote, -1) == least_nanos(quote) == parse_amount("0.05")
+    assert covered_ms(quote, parse_amount("0.05")) == 0
+    assert more_nanos(quote, 0) == parse_amount("0.06")
+
+
 @pytest.mark.parametrize("held", ["2", "2.0001", "9999"])
 def test_nothing_costs_more_than_the_maximum(held: str) -> None:
     quote = quote_of("0.6", 60, 60, max_cost_nanos=2 * 10**9)
