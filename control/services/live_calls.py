@@ -13,8 +13,9 @@ from control.services.errors import NotFound, invalid
 from control.services.fields import Id, Label, Moment, Transport, moment_ms, ms_moment
 from control.services.hosts import address_or_name
 from control.services.pages import Page, make_cursor, read_cursor
+from control.services.past_decisions import simulate_past
 from rating.money import format_amount
-from switch.frames import LiveCall, Simulated, SimulatedCandidate
+from switch.frames import LiveCall, Simulate, Simulated, SimulatedCandidate
 
 CALLS_MAX: Final = 1_000
 
@@ -89,7 +90,8 @@ class SimulationNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Of a SIP user, instead of `source_ip`."""
     transport: Transport = "udp"
     at: Moment | None = None
-    """Any time, past or future; now where it is left out."""
+    """Any time, past or future; now where it is left out. The past is decided without the switch: by the
+    prices of then and the configuration of now, with nobody else calling."""
 
 
 class CandidatePriced(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,13 +135,25 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
     if bool(asked.source_ip) == bool(asked.username):
         raise invalid("source_ip", "needed, unless username is given; not both")
     source_ip = address_or_name("source_ip", asked.source_ip) if asked.source_ip else ""
+    at_ms = None if asked.at is None else moment_ms("at", asked.at)
+    if at_ms is not None and at_ms < ctx.now_ms():
+        past = Simulate(
+            id=0,
+            dialled=asked.dialled,
+            cli=asked.cli,
+            source_ip=source_ip,
+            transport=asked.transport,
+            username=asked.username,
+            at_ms=at_ms,
+        )
+        return _simulation(await simulate_past(ctx, past, at_ms))
     found = await ctx.switch.simulate(
         dialled=asked.dialled,
         cli=asked.cli,
         source_ip=source_ip,
         transport=asked.transport,
         username=asked.username,
-        at_ms=None if asked.at is None else moment_ms("at", asked.at),
+        at_ms=at_ms,
     )
     return _simulation(found)
 
