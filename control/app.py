@@ -30,6 +30,7 @@ from control.link import SwitchLink
 from control.places import KEY_FILE, LOCK_FILE, SWITCH_SOCKET, URL_FILE
 from control.publish import SwitchPublisher
 from control.schedule import Schedule
+from control.services import recalculation_steps
 from control.services.admin_keys import ensure_first_key
 from control.services.context import Context
 from control.store.engine import Store, open_store
@@ -105,6 +106,7 @@ class ControlPlane:
             data_folder=self._folder,
             realm=self._settings.sip.realm,
             faults=lambda: alarms.faults() + _faults(ingest, publisher),
+            wait_read=ingest.wait_read,
         )
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)
@@ -129,6 +131,7 @@ class ControlPlane:
         self._start(link.run(), "link")
         self._start(ingest.run(), "ingest")
         self._start(Schedule(context, publisher).run(), "schedule")
+        self._start(recalculation_steps.run(context), "recalculations")
         self._start(self._announce(server, link, url, key_file), "start")
         try:
             await server.serve(sockets=[listening])

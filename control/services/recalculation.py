@@ -67,7 +67,7 @@ async def create(ctx: Context, new: RecalculationNew) -> Recalculation:
             filters=msgspec.to_builtins(new.filters),
             rule=msgspec.to_builtins(rule),
             reason=new.reason,
-            seen_order=await _last_order(change.tx),
+            seen_order=await _seen_order(change.tx),
         )
         await change.audit("preview", "recalculation", row_id, after=new)
     await steps.advance(ctx, row_id, time.monotonic() + INLINE_S)
@@ -117,7 +117,6 @@ async def undo(ctx: Context, row_id: int, asked: UndoNew) -> Recalculation:
             if row["state"] != "applied":
                 raise Conflict(f"It is {row['state']}: there is nothing to take back.")
             await _check_alone(change.tx)
-            seen = await _last_order(change.tx)
             undo_id = await _insert(
                 change,
                 kind="undo",
@@ -126,7 +125,7 @@ async def undo(ctx: Context, row_id: int, asked: UndoNew) -> Recalculation:
                 rule={},
                 reason=asked.reason or f"undo of recalculation {row_id}",
                 undoes_id=row_id,
-                seen_order=seen,
+                seen_order=await _seen_order(change.tx),
             )
             await change.audit("undo", "recalculation", row_id, after={"undone_by_id": undo_id, "reason": asked.reason})
     await steps.advance(ctx, undo_id, time.monotonic() + INLINE_S)
@@ -231,8 +230,10 @@ async def _row(tx: Tx, row_id: int) -> RowMapping:
     return await steps.read_row(tx, row_id)
 
 
-async def _last_order(tx: Tx) -> int:
-    return (await tx.execute(select(func.max(recalculations.c.applied_order)))).scalar_one_or_none() or 0
+async def _seen_order(tx: Tx) -> int:
+    """The last run whose prices all stand by now; one that is still being booked does not."""
+    c = recalculations.c
+    return (await tx.execute(select(func.max(c.applied_order)).where(c.state == "applied"))).scalar_one_or_none() or 0
 
 
 async def _check_alone(tx: Tx) -> None:

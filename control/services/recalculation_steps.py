@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control.services import recalculation_lines as booked_lines
 from control.services.context import Actor, Change, Context
-from control.services.errors import NotFound, ServiceError
+from control.services.errors import NotFound
 from control.services.problems import convert
 from control.services.recalculation_calls import CALLS_A_STEP, Calls, read_cdrs, read_zones
 from control.services.recalculation_views import Filters, Rule, Side
@@ -40,8 +40,8 @@ async def run(ctx: Context) -> None:
     while True:
         try:
             await advance_all(ctx)
-        except (SQLAlchemyError, ServiceError, OSError) as error:
-            log.error("a recalculation is held up", reason=str(error))
+        except (SQLAlchemyError, OSError) as error:
+            log.error("recalculations are held up", reason=str(error))
         await asyncio.sleep(LOOK_S)
 
 
@@ -51,15 +51,17 @@ async def advance_all(ctx: Context) -> None:
         query = select(c.id).where(c.state.in_(("computing", "applying"))).order_by(c.id)
         waiting = list((await tx.execute(query)).scalars())
     for row_id in waiting:
-        await advance(ctx, row_id)
+        try:
+            await advance(ctx, row_id)
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception as error:
+            # One that cannot be done must not take the control plane down with it, at each start again.
+            await _note_failure(ctx, row_id, error)
 
 
 async def advance(ctx: Context, row_id: int, until: float | None = None) -> None:
-    """Do step after step while there are any, and until a monotonic time.
-
-    What cannot be previewed is marked as failed; what cannot be booked now is left as it is, and
-    tried again.
-    """
+    """Do step after step while there are any, and until a monotonic time."""
     repricer: Repricer | None = None
     while True:
         async with ctx.store.read() as tx:
@@ -71,12 +73,8 @@ async def advance(ctx: Context, row_id: int, until: float | None = None) -> None
         elif row["kind"] == "undo":
             await _find_undone(ctx, row)
         else:
-            try:
-                repricer = repricer or Repricer(ctx.data_folder, _pricing_rule(row))
-                await _price_calls(ctx, row, repricer)
-            except ServiceError as error:
-                await _mark_failed(ctx, row_id, str(error))
-                return
+            repricer = repricer or Repricer(ctx.data_folder, _pricing_rule(row))
+            await _price_calls(ctx, row, repricer)
         if until is not None and time.monotonic() >= until:
             return
 
@@ -94,7 +92,8 @@ async def book_in(change: Change, row_id: int) -> None:
     row = await read_row(change.tx, row_id)
     count = await booked_lines.book(change, row_id, row["reason"], booked_lines.BOOKED_A_STEP)
     if count < booked_lines.BOOKED_A_STEP:
-        await change.tx.execute(update(recalculations).where(recalculations.c.id == row_id).values(state="applied"))
+        done = update(recalculations).where(recalculations.c.id == row_id).values(state="applied", error="")
+        await change.tx.execute(done)
 
 
 async def _book(ctx: Context, row: RowMapping) -> None:
@@ -215,6 +214,19 @@ async def _move(tx: Tx, row: RowMapping, values: dict[str, Any]) -> bool:
         update(recalculations).where(c.id == row["id"], c.state == row["state"], *at).values(values)
     )
     return moved.rowcount == 1
+
+
+async def _note_failure(ctx: Context, row_id: int, error: Exception) -> None:
+    """A preview has failed then; what is to be booked stays so, and is tried again."""
+    async with ctx.store.read() as tx:
+        row = await read_row(tx, row_id)
+    if row["state"] == "computing" and row["kind"] == "rule":
+        log.exception("a recalculation has failed", id=row_id, exc_info=error)
+        await _mark_failed(ctx, row_id, f"{type(error).__name__}: {error}")
+    elif row["error"] != str(error):
+        log.exception("a recalculation cannot be booked", id=row_id, exc_info=error)
+        async with ctx.store.begin() as tx:
+            await tx.execute(update(recalculations).where(recalculations.c.id == row_id).values(error=str(error)))
 
 
 async def _mark_failed(ctx: Context, row_id: int, error: str) -> None:
