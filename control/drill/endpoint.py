@@ -122,7 +122,9 @@ class Endpoint(asyncio.DatagramProtocol):
         self._loop = asyncio.get_running_loop()
 
     async def open(self, at: Address) -> None:
-        transport, _ = await self._loop.create_datagram_endpoint(lambda: self, local_addr=at)
+        await self._loop.create_datagram_endpoint(lambda: self, local_addr=at)
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self._transport = transport
         host, port = transport.get_extra_info("sockname")
         self.at = (host, port)

@@ -11,10 +11,13 @@ from control.client import ApiClient, ApiError
 from control.drill.carrier import CUSTOMERS, CustomerPlan
 from control.drill.instance import DrillFailed, Instance
 from control.drill.witness import Payment, Witness
+from rating.money import format_amount, parse_amount
 
 PAUSE_S: Final = (0.3, 1.4)
 RETRY_S: Final = 0.2
 PATIENCE_S: Final = 60.0
+UNLIKE_NANOS: Final = 1_000_000
+"""Payments differ by up to a thousandth."""
 
 
 class Payer:
@@ -38,7 +41,9 @@ class Payer:
         while True:
             await asyncio.sleep(self._rng.uniform(*PAUSE_S))
             customer = self._rng.choice(CUSTOMERS)
-            task = asyncio.create_task(self._pay(customer, customer.payment))
+            # No two are alike, so that one lost and another booked twice cannot make up for each other.
+            amount = format_amount(parse_amount(customer.payment) + self._rng.randrange(1, UNLIKE_NANOS))
+            task = asyncio.create_task(self._pay(customer, amount))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -21,6 +21,8 @@ from rating.money import format_amount, parse_amount
 TOLERANCE_MS: Final = 1_000
 """Packets and their processing take time: a CDR's moments may lie so far outside of the time between
 what one peer sent and the other one received."""
+ROUNDING_MS: Final = 1
+"""Moments and duration are each rounded to whole milliseconds."""
 BY_SWITCH: Final = frozenset({"credit_exhausted", "lost_in_restart", "session_expired", "keepalive_failed"})
 """Causes of ends that no peer asked for."""
 KILL_BEFORE_MS: Final = 1_000
@@ -80,6 +82,8 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
     if not call.status:
         story = f"{name}: its caller was never answered"
         (verdict.cut if is_cut else verdict.differences).append(story)
+        if any(cdr.answered_ms is not None for cdr in cdrs):
+            verdict.differences.append(f"{name}: its caller was never answered, and it is charged")
         if not cdrs and any(leg.answered_ms is not None for leg in legs):
             verdict.differences.append(f"{name} was answered by a vendor and has no CDR")
         return
@@ -88,8 +92,11 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
         return
     cdr = cdrs[0]
     if not call.is_answered:
-        if cdr.answered_ms is not None and not is_cut:
+        verdict.check("refusals")
+        if cdr.answered_ms is not None:
             verdict.differences.append(f"{name} was refused with {call.status} and is charged as answered")
+        elif cdr.cause == "lost_in_restart":
+            verdict.cut.append(f"{name}: refused with {call.status} by recovery")
         return
     if cdr.answered_ms is None:
         verdict.differences.append(f"{name} was answered and its CDR {cdr.id} says {cdr.cause}")
@@ -98,8 +105,10 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
         verdict.check(f"ended by the switch: {cdr.cause}")
         if cdr.cause == "lost_in_restart":
             verdict.cut.append(f"{name}: ended by recovery after {cdr.duration_ms / 1_000:.3f} s")
-    if not call.is_ended and not is_cut:
-        verdict.differences.append(f"{name}: its caller's BYE got {call.bye_status or 'no answer'}, and none came")
+    if not call.is_ended:
+        verdict.differences.append(
+            f"{name} is over ({cdr.cause}), its caller never heard so, and had {call.bye_status or 'no answer'} to its BYE"
+        )
     _check_times(name, call, cdr, legs, verdict)
 
 
@@ -115,7 +124,7 @@ def _check_times(name: str, call: CallSeen, cdr: Charged, legs: list[LegSeen], v
         verdict.differences.append(
             f"{name}: answered at {cdr.answered_ms} by its CDR, between {first} and {call.final_ms} by its peers"
         )
-    if cdr.ended_ms - cdr.answered_ms != cdr.duration_ms:
+    if abs(cdr.ended_ms - cdr.answered_ms - cdr.duration_ms) > ROUNDING_MS:
         verdict.differences.append(f"{name}: lasted {cdr.duration_ms} ms, and not from its answer to its end")
     if cdr.cause == "lost_in_restart":
         last = _last_moment(call, answering)
