@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -59,14 +61,15 @@ def test_every_operation_counts_once(ledger: Ledger) -> None:
 
 def test_our_own_mistakes_are_found_out(ledger: Ledger) -> None:
     ledger.hold(1, "a", 10, 1)
-    for mistake in (
+    mistakes: list[Callable[[], object]] = [
         lambda: ledger.settle("a", 11),
         lambda: ledger.settle("a", -1),
         lambda: ledger.settle("never", 1),
         lambda: ledger.hold(9, "b", 1, 1),
         lambda: ledger.hold(1, "b", 1, 2),
         lambda: ledger.extend("never", 5, 1),
-    ):
+    ]
+    for mistake in mistakes:
         with pytest.raises(LedgerError):
             mistake()
     ledger.settle("a", 0)
