@@ -40,7 +40,10 @@ def export_cdrs(
     since: Annotated[str, typer.Option("--from", help="First INVITE time (RFC 3339), inclusive.")] = "",
     until: Annotated[str, typer.Option("--to", help="Last INVITE time (RFC 3339), exclusive.")] = "",
     customer: Annotated[str, typer.Option("--customer", help="Customer, by name or id.")] = "",
-    cause: Annotated[str, typer.Option("--cause", help="Cause, such as normal or no_sell_rate.")] = "",
+    cause: Annotated[str, typer.Option("--cause", help="Cause, such as normal, no_sell_rate or no_margin.")] = "",
+    skipped: Annotated[
+        str, typer.Option("--skipped", help="Calls with a vendor passed over for this reason, such as margin.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
     url: UrlOption = "",
     key_file: KeyFileOption = None,
@@ -51,7 +54,7 @@ def export_cdrs(
     if path is None:
         raise CommandError(f"--format {as_format}: use csv or jsonl", 2)
     client = connect(url, key_file, config)
-    query = {"from": since or None, "to": until or None, "cause": cause or None}
+    query = {"from": since or None, "to": until or None, "cause": cause or None, "skipped": skipped or None}
     if customer:
         query["customer_id"] = str(find_by_name(client, "/customers", "customer", customer)["id"])
     pieces = client.download(path, query)

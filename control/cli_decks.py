@@ -79,25 +79,36 @@ def diff_decks(
     new: Annotated[str, typer.Argument(help="Revision, or a CSV file.")],
     old: Annotated[str, typer.Argument(help="Revision that it is compared with. Default: the active one.")] = "",
     limit: Annotated[int, typer.Option("--limit", help="Rows shown; the counts are of all.")] = 50,
+    losses: Annotated[
+        bool, typer.Option("--losses/--no-losses", help="Show which destinations would lose money, and where.")
+    ] = True,
     as_json: JsonOption = False,
     url: UrlOption = "",
     key_file: KeyFileOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show what a revision, or a file, would change: raised and lowered rates, new and gone prefixes."""
+    """Show what a revision, or a file, would change: rates, prefixes, and which destinations would lose money.
+
+    A buy card is held against the sell cards whose calls may leave through it, a sell card against
+    the buy cards that it names.
+    """
     client = connect(url, key_file, config)
     row = find_by_name(client, "/rate-cards", "rate card", card)
     base = f"/rate-cards/{row['id']}/revisions"
     if Path(new).is_file():
         with upload_progress(f"{new} → {row['name']}") as progress:
-            query = {"dry_run": True, "diff": True, "against": old or None}
-            answer = client.upload(base, Path(new), query, progress)["diff"]
+            query = {"dry_run": True, "diff": True, "losses": losses, "against": old or None}
+            loaded = client.upload(base, Path(new), query, progress)
+        answer, found = loaded["diff"], loaded["losses"]
     else:
         answer = client.get(f"{base}/{new}/diff", {"against": old or None})
+        found = client.get(f"{base}/{new}/losses", {"limit": min(max(limit, 1), 1_000)}) if losses else None
     if as_json:
-        print_json(answer)
-    else:
-        _print_diff(answer, limit)
+        print_json({**answer, "losses": found} if losses else answer)
+        return
+    _print_diff(answer, limit)
+    if found is not None:
+        _print_losses(found, limit)
 
 
 @deck.command("activate")
@@ -200,3 +211,39 @@ def _print_diff(answer: dict[str, Any], limit: int) -> None:
         print_table("", ["", "prefix", "destination", "was", "becomes"], rows[:limit])
     if len(rows) > limit:
         out.print(f"… and {len(rows) - limit} more (--limit)")
+
+
+def _print_losses(answer: dict[str, Any], limit: int) -> None:
+    if not answer["losing"]:
+        out.print(f"no destination loses money, of {answer['compared']} with a price on both sides")
+        return
+    out.print(
+        f"{answer['losing']} of {answer['compared']} destinations can lose money, {answer['newly_losing']} of them anew"
+    )
+    shown = answer["items"][:limit]
+    print_table(
+        "",
+        ["", "prefix", "destination", "sold by", "at", "bought by", "at", "lengths", "worst", "mean"],
+        [_loss_row(loss) for loss in shown],
+    )
+    if answer["losing"] > len(shown):
+        out.print(f"… and {answer['losing'] - len(shown)} more (--limit)")
+
+
+def _loss_row(loss: dict[str, Any]) -> list[Any]:
+    lengths = ", ".join(f"{each['from_s']}–{each['to_s']}" for each in loss["losing"][:3])
+    if sum(each["to_s"] - each["from_s"] + 1 for each in loss["losing"][:3]) < loss["losing_lengths"]:
+        lengths += " …"
+    means = ", ".join(f"{each['name'] or each['route_id']} {each['margin']}" for each in loss["expected"][:3])
+    return [
+        "new" if loss["is_new"] else "",
+        loss["prefix"],
+        loss["destination"],
+        loss["sell_card"],
+        loss["sell_rate"],
+        loss["buy_card"],
+        loss["buy_rate"],
+        f"{lengths} s",
+        f"{loss['worst_margin']} at {loss['worst_at_s']} s",
+        means,
+    ]

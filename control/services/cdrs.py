@@ -163,6 +163,24 @@ class CdrShown(msgspec.Struct, frozen=True, kw_only=True):
 Text200 = Annotated[str, Meta(max_length=200, pattern=r"^(?![\s\S]*\x00)")]
 
 
+Outcome = Literal[
+    "no_rate",
+    "blocked",
+    "capped",
+    "locked_out",
+    "excluded",
+    "margin",
+    "connect_fee",
+    "currency",
+    "channels",
+    "cps",
+    "unhealthy",
+    "insecure",
+    "disabled",
+    "not_reached",
+]
+
+
 class CdrFilter(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
 ):
@@ -183,6 +201,8 @@ class CdrFilter(
     call_id: Text200 | None = None
     source: Text200 | None = None
     """Beginning of the address that the INVITE came from."""
+    skipped: Outcome | None = None
+    """Calls for which a vendor was passed over for this reason: `margin` finds those that would have lost money."""
 
 
 class CdrQuery(CdrFilter, frozen=True, kw_only=True):
@@ -263,6 +283,9 @@ def _filtered(query: CdrFilter) -> Select[Any]:
         statement = statement.where(or_(*(column.contains(digits, autoescape=True) for column in numbers)))
     if query.source is not None:
         statement = statement.where(cast(cdrs.source, Text).startswith(query.source, autoescape=True))
+    if query.skipped is not None:
+        # Candidates are stored as arrays of JSON. Inside a text every quote is escaped, so this is no other field.
+        statement = statement.where(cdrs.explanation.contains(f',"{query.skipped}",', autoescape=True))
     return statement
 
 

@@ -21,6 +21,8 @@ from control.services.context import Change, Context
 from control.services.deck_import import DeckDiff, ImportOptions, ImportReport, diff_decks, import_deck
 from control.services.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from control.services.fields import Id, Label, Moment, moment_ms, ms_moment
+from control.services.losses import Losses
+from control.services.margins import losses_of_deck
 from control.services.pages import ListQuery, Page, read_page
 from control.services.problems import convert, decode
 from control.services.rate_cards import RATE_CARDS
@@ -65,6 +67,8 @@ class LoadQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     diff: bool = False
     """Compare it with what is in force, or with the revision of `against`."""
     against: Id | None = None
+    losses: bool = False
+    """Say where it would lose money with the cards that it is tied to."""
     activate: bool = False
     """Put it in force at once …"""
     activate_at: Moment | None = None
@@ -87,6 +91,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """None of a dry run."""
     report: ImportReport
     diff: DeckDiff | None
+    losses: Losses | None = None
 
 
 async def page(ctx: Context, card_id: int, query: RevisionQuery) -> Page[Revision]:
@@ -125,21 +130,24 @@ async def load(ctx: Context, card_id: int, file: Path, sha256: str, asked: LoadQ
     await asyncio.to_thread(base.parent.mkdir, parents=True, exist_ok=True)
     is_kept = False
     try:
-        report = await _compile(file, None if asked.dry_run and not asked.diff else base, options)
+        is_thrown_away = asked.dry_run and not asked.diff and not asked.losses
+        report = await _compile(file, None if is_thrown_away else base, options)
         if report.errors:
             raise Invalid([FieldError("file", each.reason, each.line, each.column) for each in report.errors])
         diff = None
         if asked.diff:
             diff = await asyncio.to_thread(diff_decks, old, Deck.open(base), ctx.now_ms())
+        # Before it is kept: where it shall be in force at once, what was in force until now still is.
+        losses = await losses_of_deck(ctx, card_id, str(base)) if asked.losses else None
         if asked.dry_run:
             kept_nothing = msgspec.structs.replace(report, written=False)
-            return Loaded(rows=report.rows, revision=None, report=kept_nothing, diff=diff)
+            return Loaded(rows=report.rows, revision=None, report=kept_nothing, diff=diff, losses=losses)
         revision = await _keep(ctx, card_id, path, report.rows, sha256, asked)
         is_kept = True
     finally:
         if not is_kept:
             await asyncio.to_thread(_remove_deck, base)
-    return Loaded(rows=report.rows, revision=revision, report=report, diff=diff)
+    return Loaded(rows=report.rows, revision=revision, report=report, diff=diff, losses=losses)
 
 
 async def activate(ctx: Context, card_id: int, revision_id: int, at: Any = None) -> Revision:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import update
+
+from control.store import tables
 from rating.rows import RateRow
+from switch.records import Candidate
 from tests.fakes.control import ControlPlane, with_control
 from tests.fakes.priced_cards import CENT, make_cards, make_revision
+from tests.fakes.stored_calls import store_calls, stored_call
 
 SOLD = (RateRow("44", "United Kingdom", 6 * CENT), RateRow("49", "Germany", 9 * CENT))
 BOUGHT = (RateRow("44", "UK", 5 * CENT), RateRow("447", "UK mobile", 5 * CENT), RateRow("49", "DE", 2 * CENT))
@@ -36,10 +41,6 @@ async def test_a_route_that_knows_its_calls_says_what_it_would_earn(plane: Contr
     body = {"customer_id": cards.customer, "rate_card_id": cards.sell, "name": "call centre"}
     route = await plane.post("/ingress-routes", body)
     other = await plane.post("/ingress-routes", {**body, "name": "elsewhere", "exclude_cards": [cards.buy]})
-    from sqlalchemy import update
-
-    from control.store import tables
-
     async with plane.store.begin() as tx:
         await tx.execute(update(tables.ingress_routes).values(durations=[[5, 90], [600, 10]]))
     shown = await _margin(plane, f"sell_card={cards.sell}&buy_card={cards.buy}&prefix=44")
@@ -104,3 +105,49 @@ async def test_a_large_deck_is_compared_in_a_process_of_its_own(plane: ControlPl
     shown = await plane.get(f"/rate-cards/{cards.buy}/revisions/{proposed}/losses?limit=2")
     assert (shown["compared"], shown["losing"], shown["more"]) == (21_000, 10_500, 10_498)
     assert [loss["prefix"] for loss in shown["items"]] == ["4400001", "4400003"]
+
+
+@with_control
+async def test_a_price_list_is_held_against_customer_cards_before_it_is_loaded(plane: ControlPlane) -> None:
+    cards = await make_cards(plane, SOLD, BOUGHT)
+    text = "prefix,name,rate\n44,UK,0.05\n447,UK mobile,0.07\n49,Germany,0.10\n"
+    path = f"/rate-cards/{cards.buy}/revisions"
+    headers = {"Content-Type": "text/csv"}
+    answer = await plane.request(
+        "POST", f"{path}?dry_run=true&losses=true", status=200, content=text.encode(), headers=headers
+    )
+    shown = answer.json()
+    assert shown["revision"] is None
+    assert shown["diff"] is None
+    assert [(loss["prefix"], loss["buy_revision_id"]) for loss in shown["losses"]["items"]] == [("447", 0), ("49", 0)]
+    # Put in force at once, it is still compared with what was in force before.
+    answer = await plane.request(
+        "POST", f"{path}?activate=true&losses=true", status=201, content=text.encode(), headers=headers
+    )
+    assert answer.json()["losses"]["newly_losing"] == 2
+    answer = await plane.request("POST", f"{path}?dry_run=true", status=200, content=text.encode(), headers=headers)
+    assert answer.json()["losses"] is None
+
+
+@with_control
+async def test_calls_that_a_margin_kept_from_a_vendor_are_found(plane: ControlPlane) -> None:
+    lossy = Candidate(5, 3, "margin", 70_000_000, -10_000_000, "at 1 s")
+    # A detail that says the word is no reason; neither is another reason.
+    named = Candidate(6, 3, "unhealthy", 0, 0, 'gateway 1: ,"margin",')
+    taken = Candidate(7, 4, "taken", 10_000_000, 50_000_000, "gateway 2")
+    await store_calls(
+        plane.ctx,
+        [
+            stored_call(1, explanation=[taken, lossy]),
+            stored_call(2, explanation=[taken, named]),
+            stored_call(3, is_answered=False, explanation=[lossy], cause="no_margin", status=503),
+        ],
+    )
+    found = await plane.get("/cdrs?skipped=margin", role="read-only")
+    assert {item["id"][-1] for item in found["items"]} == {"1", "3"}
+    found = await plane.get("/cdrs?skipped=margin&cause=no_margin")
+    assert [item["id"][-1] for item in found["items"]] == ["3"]
+    assert found["items"][0]["explanation"][0]["margin"] == "-0.01"
+    assert (await plane.get("/cdrs?skipped=taken", status=400))["errors"][0]["path"] == "skipped"
+    exported = (await plane.request("GET", "/cdrs.jsonl?skipped=unhealthy", status=200)).text
+    assert len(exported.splitlines()) == 1
