@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import func, select, text
 
 from control.link import SwitchLink, SwitchRefused
+from control.services.context import nothing_unread
 from control.services.errors import SwitchAway
 from control.store import tables
 from control.store.engine import Store, Tx
@@ -26,11 +27,6 @@ INGEST_WAIT_S: Final = 10.0
 """How long a switch without balances waits for calls of its journal to be read before it is asked again."""
 
 log = structlog.get_logger("control.feed")
-
-
-async def nothing_unread(_timeout_s: float) -> bool:
-    """For stores that no journal feeds."""
-    return True
 
 
 class EntryFeed:

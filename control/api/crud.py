@@ -40,27 +40,29 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
     whose = "" if owner is None else f" of a {owner.noun.title}"
 
     async def list_rows(call: Call) -> Any:
-        return await noun.page(call.ctx, await _owned_query(call, owner))
+        found = await noun.page(call.ctx, await _owned_query(call, owner))
+        return Page(items=await noun.answers(call.ctx, found.items), next_cursor=found.next_cursor)
 
     async def create_row(call: Call) -> Created:
         new = call.body if owner is None else await _owned_new(call, noun, owner)
         made = await noun.create(call.ctx, new)
-        return Created(made, f"{API}{path}/{made.id}")
+        return Created(await _answer(call, noun, made), f"{API}{path}/{made.id}")
 
     async def read_row(call: Call) -> Any:
-        return await _owned_row(call, noun, owner)
+        return await _answer(call, noun, await _owned_row(call, noun, owner))
 
     async def change_row(call: Call) -> Any:
         if owner is not None:
             await _owned_row(call, noun, owner)
-        return await noun.update(call.ctx, call.path["row_id"], call.body, call.version)
+        changed = await noun.update(call.ctx, call.path["row_id"], call.body, call.version)
+        return await _answer(call, noun, changed)
 
     async def archive_row(call: Call) -> None:
         if owner is not None:
             await _owned_row(call, noun, owner)
         await noun.archive(call.ctx, call.path["row_id"], call.version)
 
-    page: Any = Page[noun.out]  # type: ignore[name-defined]
+    page: Any = Page[noun.answer]  # type: ignore[name-defined]
     one, row = noun.title, f"{at}/{{row_id:int}}"
     return [
         Route(
@@ -81,11 +83,13 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
             role=role,
             body=noun.new if owner is None else dict[str, Any],
             shown=noun.new,
-            reply=noun.out,
+            reply=noun.answer,
             status=201,
             without=without,
         ),
-        Route(method="GET", path=row, handler=read_row, summary=f"Read one {one}{whose}.", role=reads, reply=noun.out),
+        Route(
+            method="GET", path=row, handler=read_row, summary=f"Read one {one}{whose}.", role=reads, reply=noun.answer
+        ),
         Route(
             method="PATCH",
             path=row,
@@ -94,7 +98,7 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
             "With `If-Match` (or `row_version` in the body) only if nobody changed it meanwhile.",
             role=role,
             patches=noun.new,
-            reply=noun.out,
+            reply=noun.answer,
         ),
         Route(
             method="DELETE",
@@ -105,6 +109,11 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
             status=204,
         ),
     ]
+
+
+async def _answer(call: Call, noun: Noun[Any, Any], row: Any) -> Any:
+    (shown,) = await noun.answers(call.ctx, [row])
+    return shown
 
 
 async def _owned_query(call: Call, owner: Owner | None) -> ListQuery:

@@ -72,6 +72,9 @@ def _operation(route: Route, schema_of: dict[Any, dict[str, Any]], components: d
         "parameters": _parameters(route, components),
         "responses": {str(route.status): _reply(route, schema_of), "default": problem},
     }
+    if route.takes_key:
+        pending = {**_reply(route, schema_of), "description": "Done, and not yet in the switch's balance."}
+        operation["responses"] = {str(route.status): _reply(route, schema_of), "202": pending, "default": problem}
     if route.role is None:
         operation["security"] = []
     else:
@@ -94,6 +97,15 @@ def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]
     ]
     if route.method in ("PATCH", "DELETE"):
         found.append({"name": "If-Match", "in": "header", "schema": {"type": "string"}})
+    if route.takes_key:
+        found.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "schema": {"type": "string", "maxLength": 255},
+                "description": "Asked again under it, the same is answered and nothing is done; 409 for another body.",
+            }
+        )
     if route.query is not None:
         schema = components[_component_name(route.query)]
         for name, field in schema["properties"].items():

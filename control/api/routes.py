@@ -8,6 +8,7 @@ from control.api import handlers
 from control.api.analysis import ANALYSIS
 from control.api.crud import Owner, noun_routes
 from control.api.metrics import CONTENT_TYPE
+from control.api.money_routes import MONEY_ROUTES
 from control.api.recalculation_routes import RECALCULATION_ROUTES
 from control.api.routing import Route
 from control.api.uploads import UPLOAD_BYTES_MAX
@@ -250,6 +251,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
     *_REVISIONS,
     *_CALLS,
+    *MONEY_ROUTES,
     *RECALCULATION_ROUTES,
     *ANALYSIS,
     *_KEYS,

@@ -19,6 +19,7 @@ from control.api.problems import Forbidden, Unauthorized
 from control.services.admin_keys import authenticate
 from control.services.context import SYSTEM, Context, Role
 from control.services.errors import invalid
+from control.services.idempotency import Answer
 from control.services.problems import convert, decode
 
 API: Final = "/api/v1"
@@ -36,6 +37,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: Any
     version: int | None
     """Of `If-Match`."""
+    key: str = ""
+    """Of `Idempotency-Key`, where the route takes one."""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -70,6 +73,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of the body that the path says already."""
     body_bytes_max: int = BODY_BYTES_MAX
     is_rooted: bool = False
+    takes_key: bool = False
+    """It moves money: done once for each `Idempotency-Key`; 202 where the switch does not have it yet."""
 
     @property
     def whole_path(self) -> str:
@@ -88,6 +93,7 @@ def make_handler(route: Route, ctx: Context) -> HTTPRouteHandler:
             query=None if route.query is None else _read_query(request, route.query),
             body=await _read_body(request, route),
             version=_read_version(request),
+            key=_read_key(request) if route.takes_key else "",
         )
         return _respond(await route.handler(call), route, acting)
 
@@ -150,6 +156,17 @@ def _read_version(request: Request[Any, Any, Any]) -> int | None:
     return int(found[1])
 
 
+_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+def _read_key(request: Request[Any, Any, Any]) -> str:
+    """`Idempotency-Key` as it stands, whether or not it is quoted; empty: none was sent."""
+    text = request.headers.get("idempotency-key", "").strip()
+    if text and _KEY.fullmatch(text) is None:
+        raise invalid("Idempotency-Key", "up to 255 printable characters of ASCII")
+    return text
+
+
 def _respond(value: Any, route: Route, ctx: Context) -> Response[Any]:
     headers: dict[str, str] = {}
     if ctx.is_pending:
@@ -158,6 +175,8 @@ def _respond(value: Any, route: Route, ctx: Context) -> Response[Any]:
     if isinstance(value, Response):
         value.headers.update(headers)
         return value
+    if isinstance(value, Answer):
+        return _repeatable(value)
     if isinstance(value, Created):
         headers["Location"] = value.location
         value = value.value
@@ -170,3 +189,13 @@ def _respond(value: Any, route: Route, ctx: Context) -> Response[Any]:
     headers["Cache-Control"] = "no-store"
     content = msgspec.json.encode(value)
     return Response(content, status_code=route.status, headers=headers, media_type="application/json")
+
+
+def _repeatable(answer: Answer) -> Response[Any]:
+    """What was kept under a key goes out as it is, whether it was done now or long ago."""
+    headers = {"Cache-Control": "no-store"}
+    if answer.location:
+        headers["Location"] = answer.location
+    if answer.is_pending:
+        headers["Tandem-Switch"] = "pending"
+    return Response(answer.body, status_code=answer.status, headers=headers, media_type="application/json")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from sqlalchemy import CursorResult
+
 from control.store.engine import Tx
 
 LAST_NUMBERS: Final = (
@@ -39,8 +41,8 @@ def balances_statement(mark: str) -> str:
 
 
 async def last_numbers(tx: Tx) -> tuple[int, int]:
-    row = (await tx.exec_driver_sql(LAST_NUMBERS)).one()
-    return row[0], row[1]
+    result: CursorResult[tuple[int, int]] = await tx.exec_driver_sql(LAST_NUMBERS)
+    return result.one().t
 
 
 async def insert_entries(tx: Tx, number: int, entry_id: int) -> None:

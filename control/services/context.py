@@ -10,7 +10,7 @@ entries that it lacks when it is back.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, Protocol
@@ -120,6 +120,11 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+async def nothing_unread(_timeout_s: float) -> bool:
+    """Of a store that no journal feeds."""
+    return True
+
+
 class Context:
     """Handed to each service function first."""
 
@@ -134,6 +139,7 @@ class Context:
         realm: str = "tandem",
         now_ms: Callable[[], int] = wall_ms,
         faults: Callable[[], list[str]] = list,
+        wait_read: Callable[[float], Awaitable[bool]] = nothing_unread,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -144,6 +150,8 @@ class Context:
         self.now_ms = now_ms
         self.faults = faults
         """What is wrong with the installation now, a line each; empty while all is well."""
+        self.wait_read = wait_read
+        """Awaits, so many seconds, that what is in the journal now is in the store; False: it is not."""
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -158,6 +166,7 @@ class Context:
             realm=self.realm,
             now_ms=self.now_ms,
             faults=self.faults,
+            wait_read=self.wait_read,
         )
 
     @asynccontextmanager

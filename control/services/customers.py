@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import exists, or_
+from sqlalchemy import exists, or_, select
 from sqlalchemy.engine import RowMapping
 
+from control.services.accounts import read_money
 from control.services.clients import CLIENTS
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
@@ -88,6 +89,16 @@ class Customer(CustomerNew, frozen=True, kw_only=True):
     updated_at: Moment
 
 
+class CustomerShown(Customer, frozen=True, kw_only=True):
+    """A customer with its money as of now: `control.services.accounts.Money` says what each is."""
+
+    balance: str
+    held: str
+    available: str
+    spent_today: str
+    is_balance_live: bool
+
+
 class CustomerQuery(ListQuery, frozen=True, kw_only=True):
     status: Status | None = None
     currency: Label | None = None
@@ -143,6 +154,20 @@ class Customers(Noun[CustomerNew, Customer]):
 
     async def record(self, tx: Tx, row: RowMapping) -> Record:
         return customer_record(row)
+
+    @property
+    def answer(self) -> type[CustomerShown]:
+        return CustomerShown
+
+    async def answers(self, ctx: Context, rows: list[Customer]) -> list[Any]:
+        """With money, which one question to the switch brings for all of them."""
+        table = self.table
+        query = select(table.c.id, table.c.time_zone, table.c.debit_limit_nanos)
+        async with ctx.store.read() as tx:
+            facts = await tx.execute(query.where(table.c.id.in_([row.id for row in rows])))
+            customers = list(facts.mappings())
+        money = await read_money(ctx, customers)
+        return [CustomerShown(**msgspec.structs.asdict(row), **msgspec.structs.asdict(money[row.id])) for row in rows]
 
     def filtered(self, query: ListQuery) -> Any:
         """Search also finds a customer by the addresses and names that its calls come with."""

@@ -78,6 +78,15 @@ class Noun(Generic[NewT, OutT]):
         """Fields of `out` that no column has."""
         return {}
 
+    @property
+    def answer(self) -> Any:
+        """What clients read: `out`, or more than it where `answers` adds what no row has."""
+        return self.out
+
+    async def answers(self, ctx: Context, rows: list[OutT]) -> list[Any]:
+        """Each as `answer`. It is no part of the audit, which says what was written."""
+        return list(rows)
+
     # --- what callers use
 
     async def create(self, ctx: Context, new: NewT) -> OutT:
