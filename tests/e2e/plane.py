@@ -13,18 +13,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import msgspec
 
-from config.settings import Journal, Limits, Listener, Settings, Sip, Timers, Tls
+from config.settings import Hold, Journal, Limits, Listener, Liveness, Settings, Sip, Timers, Tls
 from sipp_scenarios.places import PORT, TLS_PORT, Place
 from sipp_scenarios.prices import compile_decks
 from sipp_scenarios.switch_process import ROOT, as_toml
 from sipp_scenarios.traps import free_loopback_block
-from switch.frames import ReadStats, Stats
+from switch.frames import Account, ListCalls, LiveCall, ReadAccounts, ReadStats, Reply, Request, Stats
 from switch.journal_read import JournalReader
 from switch.records import CallEnded, Cdr
 from switch.segments import list_segments
@@ -35,6 +36,7 @@ from tests.fakes.control_client import ControlClient
 
 START_S = 20.0
 STOP_S = 20.0
+T = TypeVar("T")
 QUICK = Timers(t1_ms=200, t2_ms=800, t4_ms=1_000)
 
 
@@ -52,6 +54,10 @@ class Plane:
         journal: Journal | None = None,
         tls: Tls | None = None,
         drain_s: float = 0.5,
+        drain_calls: Literal["end", "keep"] = "end",
+        hold: Hold | None = None,
+        liveness: Liveness | None = None,
+        balance_nanos: int = 0,
     ) -> None:
         self.place = Place(free_loopback_block(), 1, vendors)
         self.switch: Address = self.place.switch
@@ -73,9 +79,15 @@ class Plane:
             limits=limits or Limits(),
             journal=journal or Journal(sync="os"),
             drain_s=drain_s,
+            drain_calls=drain_calls,
+            hold=hold or Hold(),
+            liveness=liveness or Liveness(),
         )
         (folder / "tandem.toml").write_text(as_toml(settings))
-        snapshot = Snapshot(version=1, records=tuple(records(self.place)))
+        self.balance_nanos = balance_nanos
+        """What the customer begins with, beside its debit limit."""
+        balances = {self.place.base: balance_nanos}
+        snapshot = Snapshot(version=1, records=tuple(records(self.place)), balances=balances)
         (folder / "snapshot.json").write_bytes(msgspec.json.encode(snapshot))
 
     def command(self) -> list[str]:
@@ -154,16 +166,40 @@ class Plane:
 
     def stats(self) -> Stats:
         """As the control plane reads them."""
-        return asyncio.run(self._read_stats())
+        return self.ask(ReadStats(id=1), Stats)
 
-    async def _read_stats(self) -> Stats:
+    def account(self) -> Account:
+        """The customer's, as the switch has it."""
+        return self.ask(ReadAccounts(id=1, customer_ids=(self.place.base,)), list[Account])[0]
+
+    def live_calls(self) -> list[LiveCall]:
+        return self.ask(ListCalls(id=1), list[LiveCall])
+
+    def ask(self, request: Request, result: type[T]) -> T:
+        """One request on a connection of its own; raises AssertionError where it could not be done."""
+        reply = asyncio.run(self._ask(request))
+        assert not reply.error, reply.error
+        return msgspec.msgpack.decode(reply.result, type=result)
+
+    def refusal(self, request: Request) -> str:
+        """Why a request could not be done; empty: it was."""
+        return asyncio.run(self._ask(request)).error
+
+    async def _ask(self, request: Request) -> Reply:
         client = await ControlClient.connect(self.data / "switch.sock")
-        client.say(ReadStats(id=1))
+        client.say(request)
         while True:
             answer = await client.hear()
-            if getattr(answer, "id", 0) == 1:
+            if isinstance(answer, Reply):
                 client.writer.close()
-                return msgspec.msgpack.decode(answer.result, type=Stats)
+                return answer
+
+    def assert_money_is_right(self, cdrs: Sequence[Cdr], calls: int = 0) -> None:
+        """The balance is what the customer began with less every charge, and only `calls` live ones hold money."""
+        account = self.account()
+        assert account.balance_nanos == self.balance_nanos - sum(cdr.gross_nanos for cdr in cdrs)
+        assert account.holds == calls
+        assert (account.held_nanos > 0) == (calls > 0)
 
     def standing_alarms(self) -> set[str]:
         """Names of the alarms that a control process hears of when it connects now."""
