@@ -2,6 +2,7 @@
 
 Names are keys, and refer to one another by name. Only what the file says is compared and changed:
 a field that it leaves out keeps its value, and nothing is deleted. So a second run does nothing.
+Payments have keys of their own, under which each is made once, and are never changed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Fields = dict[str, Any]
 
 MONEY: Final = frozenset(
     {"debit_limit", "minimum_payment", "daily_spend_limit", "capped_rate", "vendor_capped_rate", "max_cost"}
-    | {"tax_percent"}
+    | {"tax_percent", "total"}
 )
 """Decimal strings: `100` and `100.00` are the same."""
 GROUPS: Final = frozenset({"timers"})
@@ -70,6 +71,8 @@ ENDPOINTS: Final = Kind(
 )
 SIP_USERS: Final = Kind(table="sip_users", noun="sip user", path="sip-users", key=("username",))
 INGRESS_ROUTES: Final = Kind(table="ingress_routes", noun="ingress route", path="ingress-routes")
+PAYMENTS: Final = Kind(table="payments", noun="payment", path="payments", key=("key",), is_list=True)
+"""Made under their key as `Idempotency-Key`."""
 GATEWAYS: Final = Kind(
     table="gateways",
     noun="gateway",
@@ -82,7 +85,12 @@ KINDS: Final = (
     Kind(table="clients", noun="client", path="/clients"),
     Kind(table="providers", noun="provider", path="/providers", children=(GATEWAYS,)),
     Kind(table="rate_cards", noun="rate card", path="/rate-cards"),
-    Kind(table="customers", noun="customer", path="/customers", children=(ENDPOINTS, SIP_USERS, INGRESS_ROUTES)),
+    Kind(
+        table="customers",
+        noun="customer",
+        path="/customers",
+        children=(ENDPOINTS, SIP_USERS, INGRESS_ROUTES, PAYMENTS),
+    ),
 )
 """In the order in which they can be made: what is referred to comes first."""
 
@@ -208,7 +216,8 @@ class Plan:
             return
         body = {name: value for name, (_, value) in self._resolve(step.changes).items()}
         if step.action == "create":
-            answer = self._client.post(self._path(wanted), body)
+            key = str(body.pop("key")) if wanted.kind is PAYMENTS else ""
+            answer = self._client.post(self._path(wanted), body, key=key)
             wanted.id = answer["id"]
             if wanted.parent is None:
                 self._ids[wanted.kind.table][wanted.fields["name"]] = answer["id"]
@@ -223,6 +232,11 @@ class Plan:
         else:
             wanted.id = row["id"]
             changes = dict(self._differences(wanted.fields, row))
+            if wanted.kind is PAYMENTS:
+                # What became of it since is its own life: completed, cancelled, taken back.
+                changes.pop("status", None)
+                for name, (now, new) in changes.items():
+                    raise ApplyError(f"{wanted.label}: {name} is {now}, not {new}; a payment is never changed")
             if changes:
                 yield Step("change", wanted, changes)
         if wanted.deck is not None:
@@ -273,6 +287,9 @@ class Plan:
         if wanted.parent is not None and wanted.parent.id is None:
             return None
         key = [wanted.fields[field] for field in wanted.kind.key]
+        if wanted.kind is PAYMENTS:
+            # There may be very many; the list is asked for the one.
+            return next(self._client.items(self._path(wanted), {"key": key[0]}), None)
         for row in self._list(self._path(wanted)):
             if [row.get(field) for field in wanted.kind.key] == key:
                 return row

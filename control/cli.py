@@ -31,6 +31,7 @@ from control.cli_common import (
 )
 from control.cli_decks import deck, price, upload_progress
 from control.cli_drill import drill
+from control.cli_money import balance, doctor, pay
 from control.client import ApiError
 from control.supervisor import child_environment
 from switch.build import build_name
@@ -46,6 +47,9 @@ app.add_typer(deck, name="deck")
 app.add_typer(cdr, name="cdr")
 app.add_typer(calls, name="calls")
 app.command()(price)
+app.command(context_settings={"ignore_unknown_options": True})(pay)
+app.command()(balance)
+app.command()(doctor)
 app.command()(drill)
 
 

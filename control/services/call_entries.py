@@ -41,8 +41,9 @@ def balances_statement(mark: str) -> str:
 
 
 async def last_numbers(tx: Tx) -> tuple[int, int]:
-    result: CursorResult[tuple[int, int]] = await tx.exec_driver_sql(LAST_NUMBERS)
-    return result.one().t
+    result: CursorResult[int, int] = await tx.exec_driver_sql(LAST_NUMBERS)
+    number, entry_id = result.one()
+    return number, entry_id
 
 
 async def insert_entries(tx: Tx, number: int, entry_id: int) -> None:
