@@ -13,8 +13,9 @@ from switch.call.ids import Ids
 from switch.outputs import Alarm, Event, Flow, GatewayHealth, Target
 from switch.policy.live import Live
 from switch.policy.tables import Tables
+from switch.quick_answers import STREAK, QuickAnswers
 from switch.records import JournalRecord
-from switch.snapshot import Gateway
+from switch.snapshot import Gateway, Provider
 from switch.transaction.layer import Layer
 
 TARGET_REST_S: Final = 30.0
@@ -49,6 +50,7 @@ class Board:
         self.calls: Calls = Calls()
         self.options: Options = options
         self.accounts: Accounts = Accounts()
+        self.quick_answers: QuickAnswers = QuickAnswers()
         self.keeping: int = 0
         """Counts the journal segments of this process: calls know in which they were written last."""
         self.wall_offset_s: float = 0.0
@@ -71,6 +73,14 @@ class Board:
 
     def alarm(self, name: str, detail: str, now: float) -> None:
         self.events.append(Alarm(name=name, detail=detail, at_ms=self.now_ms(now)))
+
+    def note_answer(self, provider: Provider, after_s: float, now: float) -> None:
+        """A vendor has answered that long after its INVITE."""
+        if self.quick_answers.note_answer(provider.id, after_s):
+            detail = (
+                f"provider {provider.id} {provider.name}: {STREAK} calls in a row answered within 0.1 s of their INVITE"
+            )
+            self.alarm("quick_answers", detail, now)
 
     def tell_health(self, gateway_id: int) -> None:
         health = self.live.health_of(gateway_id)

@@ -207,6 +207,7 @@ class RoutedCall(BilledCall):
         live.leave(layer_key(PROVIDER, chosen.option.provider.id), attempt)
         live.leave(layer_key(GATEWAY, chosen.gateway.id), attempt)
         live.leave(layer_key(CARD, chosen.option.card.id), attempt)
+        board.quick_answers.note_failure(chosen.option.provider.id)
         if attempt.cause in ("first_reply_timeout", "unreachable"):
             board.rest_target(attempt.flow, now)
 
@@ -244,6 +245,7 @@ class RoutedCall(BilledCall):
         assert record is not None, "all of it is known now"
         board.records.append(record)
         self.start_clock(now)
+        board.note_answer(self.tries[position].option.provider, now - attempt.started_at, now)
         board.count("calls_answered")
 
     def on_ended(self, now: float) -> None:
