@@ -136,7 +136,7 @@ def test_a_flipped_byte_is_named_with_its_place_and_never_read_as_money(plane: P
     plane.kill()
     segment = plane.newest_segment()
     data = bytearray(segment.read_bytes())
-    inside = data.index(b"ended")  # the first call's CDR, with other records behind it
+    inside = data.index(b"\xa5ended")  # the first call's CDR, with other records behind it
     place = data.rindex(MARK, 0, inside)
     data[inside + 200] ^= 0x01
     segment.write_bytes(data)
