@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from control.services.call_entries import insert_entries, last_numbers
 from control.services.cdrs import insert_batch
 from control.services.records import rate_card_record
 from control.store import tables
@@ -120,7 +121,9 @@ class Exchange:
         }
         ended = CallEnded(Cdr(**{**values, **fields}))
         async with self.plane.store.begin() as tx:
+            last = await last_numbers(tx)
             await insert_batch(tx, [(number, ended)])
+            await insert_entries(tx, *last)
         return ended.cdr.id
 
     async def balance(self, customer: int | None = None) -> int:
@@ -130,6 +133,14 @@ class Exchange:
         async with self.plane.store.read() as tx:
             rows = await tx.execute(select(entries.amount_nanos).where(entries.customer_id == wanted))
             return sum(rows.scalars())
+
+    async def charged(self, cdr_id: str) -> int:
+        """What the ledger has taken for one call, all its corrections in."""
+        entries, cdrs = tables.ledger_entries.c, tables.cdrs.c
+        number = select(cdrs.number).where(cdrs.id == cdr_id).scalar_subquery()
+        async with self.plane.store.read() as tx:
+            rows = await tx.execute(select(entries.amount_nanos).where(entries.cdr_number == number))
+            return -sum(rows.scalars())
 
     async def _quote(self, card_id: int, dialled: str, at_ms: int, customer: int | None) -> Quote:
         cards, revisions, customers = tables.rate_cards, tables.revisions, tables.customers
