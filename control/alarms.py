@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,7 @@ from switch.outputs import Alarm, Event
 
 _STANDS: Final = "journal_failed"
 _ENDS: Final = "journal_recovered"
+RECENT_MAX: Final = 200
 
 log = structlog.get_logger("control")
 
@@ -23,12 +25,15 @@ class Alarms:
         self._started_ms = started_ms
         self._standing = ""
         self._of_ms = 0
+        self._recent: deque[Alarm] = deque(maxlen=RECENT_MAX)
 
     def note(self, event: Event) -> None:
         if not isinstance(event, Alarm):
             log.info("gateway health", gateway=event.gateway_id, is_up=event.is_up, reason=event.reason)
             return
         log.error("switch alarm", name=event.name, detail=event.detail)
+        if event not in self._recent:  # those that stand are told again with each connection
+            self._recent.append(event)
         if event.name == _STANDS:
             self._standing, self._of_ms = event.detail, self._started_ms()
         elif event.name == _ENDS:
@@ -38,3 +43,7 @@ class Alarms:
         """In words, for health."""
         stands = self._standing and self._of_ms == self._started_ms()
         return [f"the switch takes no new calls: {self._standing}"] if stands else []
+
+    def recent(self) -> list[Alarm]:
+        """What was complained about since this process began, the newest first."""
+        return list(reversed(self._recent))

@@ -106,6 +106,7 @@ class ControlPlane:
             data_folder=self._folder,
             realm=self._settings.sip.realm,
             faults=lambda: alarms.faults() + _faults(ingest, publisher),
+            alarms=alarms.recent,
             wait_read=ingest.wait_read,
         )
         key_file = self._folder / KEY_FILE

@@ -16,7 +16,7 @@ from control.services import audit, cdr_detail, cdrs, gateways, live_calls, revi
 from control.services.admin_keys import ADMIN_KEYS
 from control.services.cdr_export import csv_lines, json_lines
 from control.services.context import current_version
-from control.services.fields import Moment
+from control.services.fields import Moment, ms_moment
 from control.services.pages import Page
 from control.services.pricing import price_call as price
 from control.services.rate_cards import RATE_CARDS
@@ -111,6 +111,19 @@ async def list_audit(call: Call) -> Any:
 
 async def gateway_stats(call: Call) -> Any:
     return Page(items=await gateways.stats(call.ctx), next_cursor=None)
+
+
+class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the switch complained about."""
+
+    name: str
+    detail: str
+    at: Moment
+
+
+async def list_alarms(call: Call) -> Any:
+    found = [AlarmRow(name=each.name, detail=each.detail, at=ms_moment(each.at_ms)) for each in call.ctx.alarms()]
+    return Page(items=found, next_cursor=None)
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -230,6 +230,14 @@ _INSTALLATION: Final = [
     ),
     Route(
         method="GET",
+        path="/alarms",
+        handler=handlers.list_alarms,
+        summary="What the switch has complained about since the control process began, the newest first.",
+        role="read-only",
+        reply=Page[handlers.AlarmRow],
+    ),
+    Route(
+        method="GET",
         path="/health",
         handler=handlers.health,
         summary="Whether the control plane works, and whether it reaches the switch.",

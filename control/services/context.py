@@ -21,6 +21,7 @@ from sqlalchemy import insert, select, update
 from control.store import tables
 from control.store.engine import Store, Tx, to_json
 from switch.frames import Account, Entry, LiveCall, Simulated, Stats
+from switch.outputs import Alarm
 from switch.snapshot import Key, Record
 
 Role = Literal["admin", "operator", "read-only"]
@@ -139,6 +140,7 @@ class Context:
         realm: str = "tandem",
         now_ms: Callable[[], int] = wall_ms,
         faults: Callable[[], list[str]] = list,
+        alarms: Callable[[], list[Alarm]] = list,
         wait_read: Callable[[float], Awaitable[bool]] = nothing_unread,
     ) -> None:
         self.store = store
@@ -149,6 +151,8 @@ class Context:
         self.realm = realm
         self.now_ms = now_ms
         self.faults = faults
+        self.alarms = alarms
+        """What the switch has complained about, the newest first."""
         """What is wrong with the installation now, a line each; empty while all is well."""
         self.wait_read = wait_read
         """Awaits, so many seconds, that what is in the journal now is in the store; False: it is not."""
@@ -166,6 +170,7 @@ class Context:
             realm=self.realm,
             now_ms=self.now_ms,
             faults=self.faults,
+            alarms=self.alarms,
             wait_read=self.wait_read,
         )
 

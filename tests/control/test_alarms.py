@@ -31,3 +31,12 @@ def test_what_a_switch_said_does_not_stand_for_the_one_that_was_started_after_it
     assert alarms.faults() == []
     alarms.note(alarm("journal_failed"))  # it tells again what stands
     assert alarms.faults()
+
+
+def test_recent_alarms_are_kept_newest_first_and_each_once() -> None:
+    alarms = Alarms(lambda: 1)
+    quick = Alarm(name="quick_answers", detail="provider 1", at_ms=5)
+    damaged = Alarm(name="journal_damaged", detail="offset 7", at_ms=6)
+    for event in (quick, damaged, quick):
+        alarms.note(event)
+    assert alarms.recent() == [damaged, quick]
