@@ -162,14 +162,14 @@ class _Drill:
 
     async def _rest(self) -> None:
         """Until no call is live and every CDR is in the store, or the time for it is over."""
+        await self._instance.wait(self._instance.is_healthy, "both planes")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(vendor.rest() for vendor in self._vendors)), SETTLE_S)
         loop = asyncio.get_running_loop()
         last = loop.time() + SETTLE_S
-        await self._instance.wait(self._instance.is_healthy, "both planes")
         before: Books | None = None
         while loop.time() < last:
             await asyncio.sleep(LOOK_S)
-            if not all(vendor.is_idle for vendor in self._vendors):
-                continue
             with suppress(ApiError):
                 if await self._ask(count_live):
                     continue

@@ -44,7 +44,8 @@ class Resender:
         self._ends = self._loop.time() + TIMEOUT_S
         if not is_sent:
             send(data)
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(T1_S, self._again)
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait()
 
     def slow_down(self) -> None:
         """From now on at the longest interval (RFC 3261 §17.1.2.2, Proceeding)."""
@@ -55,16 +56,20 @@ class Resender:
             self._timer.cancel()
             self._timer = None
 
-    def _again(self) -> None:
+    def _wait(self) -> None:
         left_s = self._ends - self._loop.time()
-        if left_s <= 0:
-            self._timer = None
-            if self._on_timeout is not None:
-                self._on_timeout()
-            return
+        is_last = left_s <= self._interval_s
+        self._timer = self._loop.call_later(min(self._interval_s, left_s), self._give_up if is_last else self._again)
+
+    def _again(self) -> None:
         self._send(self._data)
         self._interval_s = min(2 * self._interval_s, self._cap_s)
-        self._timer = self._loop.call_later(min(self._interval_s, left_s), self._again)
+        self._wait()
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self._on_timeout is not None:
+            self._on_timeout()
 
 
 class ClientTransaction:

@@ -107,7 +107,8 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
             verdict.cut.append(f"{name}: ended by recovery after {cdr.duration_ms / 1_000:.3f} s")
     if not call.is_ended:
         verdict.differences.append(
-            f"{name} is over ({cdr.cause}), its caller never heard so, and had {call.bye_status or 'no answer'} to its BYE"
+            f"{name} is over ({cdr.cause}) and its caller never heard so: "
+            f"{call.bye_status or 'no answer'} to its BYE, and none from the other side"
         )
     _check_times(name, call, cdr, legs, verdict)
 

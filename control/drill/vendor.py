@@ -58,10 +58,10 @@ class Vendor:
             task.cancel()
         self._endpoint.close()
 
-    @property
-    def is_idle(self) -> bool:
-        """No leg has anything left to say or to wait for."""
-        return not self._tasks
+    async def rest(self) -> None:
+        """Until no leg has anything left to say or to wait for."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _receive(self, request: Request) -> None:
         method = request.method

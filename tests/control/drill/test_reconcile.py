@@ -1,0 +1,209 @@
+"""Books that are right are found right, and each thing that can be wrong with them is found wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from control.drill.books import Attempted, Balance, Books, Charged
+from control.drill.carrier import CUSTOMERS, bought, sold
+from control.drill.plan import CallPlan, Ending
+from control.drill.reconcile import Verdict, reconcile
+from control.drill.witness import CallSeen, Kill, LegSeen, Payment, Witness
+from rating.money import parse_amount
+
+T = 1_800_000_000_000
+CUSTOMER = CUSTOMERS[1]
+"""Prepaid, with enough credit."""
+
+
+class Facts:
+    """Two answered calls and a busy one, a payment of 10, and books that agree."""
+
+    def __init__(self) -> None:
+        self.witness = Witness(payments=[Payment(customer=CUSTOMER.name, key="k", amount="10", is_acknowledged=True)])
+        self.books = Books(balances=[])
+        self.add_call(1, "caller", 4_000)
+        self.add_call(2, "callee", 61_500)
+        self.add_call(3, "busy", 0)
+        spent = sum(cdr.gross_nanos for cdr in self.books.cdrs)
+        left = parse_amount("10") - spent
+        self.books.balances.append(
+            Balance(id=2, name=CUSTOMER.name, balance_nanos=left, held_nanos=0, available_nanos=left)
+        )
+
+    def add_call(self, serial: int, ending: Ending, talk_ms: int) -> None:
+        number = f"331{serial:07d}"
+        plan = CallPlan(
+            serial=serial, customer=CUSTOMER, number=number, ending=ending, ring_s=0.5, talk_s=talk_ms / 1_000
+        )
+        is_answered = ending != "busy"
+        answered, ended = T + 500, T + 500 + talk_ms
+        status = 200 if is_answered else 486
+        call = CallSeen(plan=plan, call_id=f"c{serial}", invited_ms=T, status=status, final_ms=answered + 2)
+        leg = LegSeen(serial=serial, vendor="Meridian", number=number, invited_ms=T + 2, status=status)
+        if is_answered:
+            leg.answered_ms, leg.is_acked = answered - 2, True
+            first, second = (call, leg) if ending == "caller" else (leg, call)
+            first.bye_sent_ms, first.bye_status, first.bye_done_ms = ended - 1, 200, ended + 3
+            second.bye_received_ms = ended + 1
+        self.witness.calls.append(call)
+        self.witness.legs.append(leg)
+        charge = sold(number, CUSTOMER, talk_ms, answered if is_answered else 0)
+        cost = bought(number, "Meridian", talk_ms, answered if is_answered else 0).net_nanos
+        cdr = Charged(
+            id=f"{serial:032x}",
+            customer_id=2,
+            call_id=call.call_id,
+            dialled=number,
+            invited_ms=T,
+            answered_ms=answered if is_answered else None,
+            ended_ms=ended,
+            duration_ms=talk_ms,
+            billed_s=charge.billed_s,
+            cause="normal" if is_answered else "busy",
+            status=status,
+            net_nanos=charge.net_nanos,
+            tax_nanos=charge.tax_nanos,
+            gross_nanos=charge.gross_nanos,
+            cost_nanos=cost,
+            margin_nanos=charge.net_nanos - cost,
+            attempts=[Attempted(vendor="Meridian", status=status, cost_nanos=cost)],
+        )
+        self.books.cdrs.append(cdr)
+
+    def lasts(self, index: int, duration_ms: int) -> None:
+        """A CDR of that length, priced as one."""
+        cdr = self.books.cdrs[index]
+        assert cdr.answered_ms is not None
+        before = cdr.gross_nanos
+        charge = sold(cdr.dialled, CUSTOMER, duration_ms, cdr.answered_ms)
+        cdr.duration_ms, cdr.ended_ms, cdr.billed_s = duration_ms, cdr.answered_ms + duration_ms, charge.billed_s
+        cdr.net_nanos, cdr.tax_nanos, cdr.gross_nanos = charge.net_nanos, charge.tax_nanos, charge.gross_nanos
+        cdr.cost_nanos = bought(cdr.dialled, "Meridian", duration_ms, cdr.answered_ms).net_nanos
+        cdr.attempts[0].cost_nanos, cdr.margin_nanos = cdr.cost_nanos, cdr.net_nanos - cdr.cost_nanos
+        self.books.balances[0].balance_nanos += before - cdr.gross_nanos
+        self.books.balances[0].available_nanos += before - cdr.gross_nanos
+
+    def verdict(self) -> Verdict:
+        return reconcile(self.witness, self.books)
+
+
+def test_books_that_agree_with_the_peers_have_no_difference() -> None:
+    verdict = Facts().verdict()
+    assert verdict.differences == []
+    assert verdict.cut == []
+    assert verdict.checked == {
+        "CDRs": 3,
+        "balances": 1,
+        "calls": 3,
+        "payments": 1,
+        "refusals": 1,
+        "talk times": 2,
+        "vendor legs": 3,
+    }
+
+
+def set_on(path: str, value: object) -> Callable[[Facts], None]:
+    """`books.cdrs.0.net_nanos` and the like; a value that can be called is given the one before."""
+    names = path.split(".")
+
+    def change(facts: Facts) -> None:
+        place: object = facts
+        for name in names[:-1]:
+            place = place[int(name)] if isinstance(place, list) else getattr(place, name)
+        setattr(place, names[-1], value(getattr(place, names[-1])) if callable(value) else value)
+
+    return change
+
+
+def twice(facts: Facts) -> None:
+    copy = msgspec.structs.replace(facts.books.cdrs[0], id="f" * 32)
+    facts.books.cdrs.append(copy)
+    facts.books.balances[0].balance_nanos -= copy.gross_nanos
+    facts.books.balances[0].available_nanos -= copy.gross_nanos
+
+
+def of_nobody(facts: Facts) -> None:
+    facts.books.cdrs[0].call_id = "nobody's"
+
+
+def unpaid(facts: Facts) -> None:
+    del facts.witness.payments[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        pytest.param(lambda facts: facts.books.cdrs.pop(0), "ended with 200 and has no CDR", id="a lost CDR"),
+        pytest.param(lambda facts: facts.books.cdrs.pop(2), "ended with 486 and has no CDR", id="a lost refusal"),
+        pytest.param(twice, "has 2 CDRs", id="a call stored twice"),
+        pytest.param(of_nobody, "a call that nobody made", id="a CDR of no call"),
+        pytest.param(set_on("books.cdrs.0.ended_ms", T - 1), "ends before it begins", id="an end before the start"),
+        pytest.param(set_on("books.cdrs.2.gross_nanos", 1), "was not answered and is charged", id="a charged refusal"),
+        pytest.param(set_on("books.cdrs.0.gross_nanos", lambda was: was + 1), "not 0.0052", id="a nano too much"),
+        pytest.param(set_on("books.cdrs.0.billed_s", 19), "for 19 s, not", id="an increment too few"),
+        pytest.param(set_on("books.cdrs.0.cost_nanos", 0), "cost us 0", id="a cost that was forgotten"),
+        pytest.param(set_on("books.cdrs.0.margin_nanos", 0), "has a margin of 0", id="a wrong margin"),
+        pytest.param(lambda facts: facts.lasts(0, 6_000), "ended at", id="charged longer than it lasted"),
+        pytest.param(lambda facts: facts.lasts(1, 50_000), "ended at", id="charged shorter than it lasted"),
+        pytest.param(set_on("books.cdrs.1.answered_ms", T - 1_000), "answered at", id="answered before it was"),
+        pytest.param(set_on("books.cdrs.1.answered_ms", None), "was answered and its CDR", id="an answer lost"),
+        pytest.param(set_on("witness.legs.0.answered_ms", None), "no vendor answered", id="a charge without a call"),
+        pytest.param(set_on("witness.legs.0.bye_received_ms", None), "still has a leg", id="a vendor's leg left up"),
+        pytest.param(set_on("witness.calls.1.bye_received_ms", None), "its caller never heard so", id="a caller who hangs"),
+        pytest.param(set_on("witness.calls.0.status", 0), "never answered", id="a caller who waits for ever"),
+        pytest.param(set_on("witness.calls.0.status", 503), "is charged as answered", id="refused and charged"),
+        pytest.param(unpaid, "and the balance is", id="a payment out of nothing"),
+        pytest.param(set_on("witness.payments.0.amount", "20"), "and the balance is", id="a payment that was lost"),
+        pytest.param(set_on("witness.payments.0.is_acknowledged", False), "never acknowledged", id="a silent payment"),
+        pytest.param(set_on("books.balances.0.held_nanos", 5), "held for calls that are gone", id="credit held"),
+        pytest.param(set_on("books.balances.0.available_nanos", 5), "are available", id="credit that is not there"),
+        pytest.param(set_on("books.balances.0.balance_nanos", lambda was: was + 1), "the balance is", id="a nano more"),
+        pytest.param(set_on("books.live_calls", 1), "still live", id="a call that never ends"),
+        pytest.param(set_on("books.broken_invariants", ["x"]), "own check: x", id="the API's own check"),
+        pytest.param(set_on("books.health_faults", ["x"]), "health: x", id="a fault in health"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_found(change: Callable[[Facts], object], complaint: str) -> None:
+    facts = Facts()
+    change(facts)
+    assert [line for line in facts.verdict().differences if complaint in line], facts.verdict().differences
+
+
+def test_a_customer_who_spent_more_than_was_allowed_is_found() -> None:
+    facts = Facts()
+    spent = sum(cdr.gross_nanos for cdr in facts.books.cdrs)
+    facts.witness.payments[0].amount = "0.01"
+    account = facts.books.balances[0]
+    account.balance_nanos = account.available_nanos = parse_amount("0.01") - spent
+    assert ["overspent" in line for line in facts.verdict().differences] == [True]
+
+
+def test_a_bye_that_came_while_the_switch_was_dead_ends_the_call_when_it_was_answered() -> None:
+    facts = Facts()
+    facts.witness.calls[0].bye_done_ms = T + 8_000
+    facts.witness.legs[0].bye_received_ms = T + 8_000
+    facts.lasts(0, 7_300)
+    assert facts.verdict().differences == []
+
+
+def test_calls_that_a_kill_cut_are_listed_and_are_no_difference() -> None:
+    facts = Facts()
+    facts.witness.kills.append(Kill(victim="switch", how="at a random moment", at_ms=T + 100, recovered_s=1.0))
+    facts.books.cdrs[2].cause = "lost_in_restart"
+    facts.witness.calls[2].status = 0
+    facts.books.cdrs[1].cause = "lost_in_restart"
+    facts.lasts(1, 30_000)
+    verdict = facts.verdict()
+    assert verdict.differences == []
+    assert len(verdict.cut) == 2
+
+
+def test_recovery_may_not_charge_a_call_for_longer_than_its_peers_had_it() -> None:
+    facts = Facts()
+    facts.books.cdrs[1].cause = "lost_in_restart"
+    facts.lasts(1, 70_000)
+    assert any("charged until" in line for line in facts.verdict().differences)
