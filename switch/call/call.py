@@ -16,7 +16,7 @@ from switch.call.hops import Hops
 from switch.call.ids import Ids
 from switch.call.keepalive import KeepAlive, KeepAliveUser
 from switch.call.leg import CSEQ_MAX, Leg, egress_leg, request_in_dialog
-from switch.call.liveness import Liveness
+from switch.call.liveness import STEPS, Liveness
 from switch.call.relay import Relay, RelayUser
 from switch.call.session_timer import NOT_ASKED, SessionAsk, SessionTerms, agree, ask, ends_after_s, is_too_short
 from switch.outputs import Flow, Send
@@ -45,6 +45,7 @@ SWITCH: Final = "switch"
 _NO_ACK: Final = 1
 _TIME: Final = 2
 _SESSION: Final = 3
+_ASK: Final = 4
 
 
 class Calls:
@@ -121,6 +122,9 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         self._no_ack: Timer | None = None
         self._time: Timer | None = None
         self._session: Timer | None = None
+        self._ask: Timer | None = None
+        """Until both sides are asked for the first time whether they are still there."""
+        self._restored_at: float = 0.0
         self._keepalive: KeepAlive | None = None
         calls.by_dialog[self.key] = self
         calls.live[self.id] = self
@@ -285,7 +289,11 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         self.status = response.status
         self._set_session(agree(response, self.session_ask), True, now)
         self.on_answered(response, now)
-        self._watch(self.egress, now, now, is_restored=False)
+        self.ingress.alive_at = now
+        self.egress.alive_at = now
+        keepalive_ms = self.calls.liveness.keepalive_ms(self._step())
+        if keepalive_ms:
+            self._ask = self.layer.timers.start(keepalive_ms, self, _ASK, now)
         self._no_ack = self.layer.timers.start(self.layer.values.patience_ms, self, _NO_ACK, now)
         self._respond(response.status, self._for_caller(response), now)
         self.invite = None
@@ -460,16 +468,6 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             self.session_refresher = CALLER if terms.is_uac == is_from_caller else CALLEE
             self._session = self.layer.timers.start_at(now + ends_after_s(interval_s), self, _SESSION)
 
-    def _watch(self, egress: Leg, alive_at: float, now: float, *, is_restored: bool) -> None:
-        """Probe both sides from now on; up to `alive_at` they are known to have been up."""
-        self.ingress.alive_at = alive_at
-        egress.alive_at = alive_at
-        liveness = self.calls.liveness
-        if is_restored or liveness.is_keeping_alive():
-            self._keepalive = KeepAlive(
-                self.layer, self.hops, self.ids, liveness, self, self.ingress, egress, now, is_restored=is_restored
-            )
-
     def go_on(self, alive_at: float, session_s: int, session_refresher: str, now: float) -> None:
         """Take an answered call up again after a restart of ours.
 
@@ -484,7 +482,32 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         # What a late copy of the 200 would have to be told as well, if it was us who said it.
         self.session_ask = SessionAsk(session_s, is_supported=is_caller, is_ours=True)
         self._set_session(SessionTerms(session_s, is_uac=is_caller), True, now)
-        self._watch(egress, alive_at, now, is_restored=True)
+        self.ingress.alive_at = alive_at
+        egress.alive_at = alive_at
+        self._restored_at = now
+        self._ask = self.layer.timers.start(self.calls.liveness.recovery_ms(self._step()), self, _ASK, now)
+
+    def _step(self) -> int:
+        """Calls ask at intervals that differ a little, so that they do not ask in step."""
+        return int(self.id[-1], 16) % STEPS
+
+    def _keep_alive(self, now: float) -> None:
+        egress = self.egress
+        assert egress is not None, "answered calls only"
+        values = self.calls.liveness
+        self._ask = None
+        self._keepalive = KeepAlive(
+            self.layer,
+            self.hops,
+            self.ids,
+            values,
+            self,
+            self.ingress,
+            egress,
+            values.keepalive_ms(self._step()),
+            self._restored_at,
+        )
+        self._keepalive.fire(0, now)
 
     def last_proof(self) -> float:
         """The last moment at which both sides are known to have been up, never before the answer."""
@@ -529,6 +552,8 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             self.end_by_switch("no_ack", now)
         elif kind == _SESSION:
             self.end_by_switch("session_expired", now)
+        elif kind == _ASK:
+            self._keep_alive(now)
         else:
             self._time = None
             self.on_time_over(now)
@@ -557,6 +582,9 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         if self._session is not None:
             self._session.stop()
             self._session = None
+        if self._ask is not None:
+            self._ask.stop()
+            self._ask = None
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None

@@ -34,10 +34,6 @@ class Ids:
         """32 hex digits that sort by time: 48 bits of milliseconds, then 80 random bits."""
         return f"{now_ms:012x}" + self._draw(_CDR_DIGITS).decode("ascii")
 
-    def step(self, steps: int) -> int:
-        """A number from 0 to `steps` - 1, at most 256 of them: what is to happen to many calls, spread out."""
-        return int(self._draw(2), 16) % steps
-
     def _draw(self, digits: int) -> bytes:
         start = self._position
         end = start + digits

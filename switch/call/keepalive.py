@@ -15,7 +15,7 @@ from mypy_extensions import trait
 from switch.call.hops import Hops
 from switch.call.ids import Ids
 from switch.call.leg import Leg, request_in_dialog
-from switch.call.liveness import STEPS, Liveness
+from switch.call.liveness import Liveness
 from switch.transaction.client import ClientTransaction, ClientUser
 from switch.transaction.layer import Layer
 from switch.transaction.timers import Timer, TimerOwner
@@ -160,7 +160,10 @@ class Side(ClientUser, TimerOwner):
 
 
 class KeepAlive(TimerOwner):
-    """Watches one answered call. Begun at the answer it costs a timer; the rest is made when that fires."""
+    """Watches one answered call, from the moment on at which it is first to be asked.
+
+    The call itself waits for that moment with one timer: most calls are over before.
+    """
 
     def __init__(
         self,
@@ -171,33 +174,27 @@ class KeepAlive(TimerOwner):
         user: KeepAliveUser,
         ingress: Leg,
         egress: Leg,
-        now: float,
-        *,
-        is_restored: bool,
+        interval_ms: int,
+        restored_at: float = 0.0,
     ) -> None:
         """
         Args:
-            is_restored: the call was answered in a process before this one.
+            interval_ms: 0 asks once only.
+            restored_at: when a call of a process before this one was taken up; 0.0: it is ours.
         """
         self.layer: Layer = layer
         self.hops: Hops = hops
         self.ids: Ids = ids
         self.values: Liveness = values
         self.user: KeepAliveUser | None = user
-        self.ingress: Leg = ingress
-        self.egress: Leg = egress
-        self.is_restored: bool = is_restored
-        self._sides: list[Side] = []
-        self._since: float = now
-        """Life shown after this needs no probe in the next round."""
-        self._interval_ms: int = values.keepalive_ms(ids.step(STEPS))
-        first_ms = self._interval_ms
-        if is_restored:
-            # All calls of the old process are due at once: spread them over as long again.
-            first_ms = values.recovery_probe_ms * (STEPS + ids.step(STEPS)) // STEPS
+        is_proven = restored_at == 0.0
+        self._sides: list[Side] = [
+            Side(self, ingress, is_proven=is_proven),
+            Side(self, egress, is_proven=is_proven),
+        ]
+        self._restored_at: float = restored_at
+        self._interval_ms: int = interval_ms
         self._round: Timer | None = None
-        if first_ms or is_restored:
-            self._round = layer.timers.start(first_ms, self, _ROUND, now)
 
     def stop(self) -> None:
         self.user = None
@@ -209,17 +206,14 @@ class KeepAlive(TimerOwner):
         self._sides = []
 
     def fire(self, kind: int, now: float) -> None:
-        self._round = None
-        if not self._sides:
-            is_proven = not self.is_restored
-            self._sides = [
-                Side(self, self.ingress, is_proven=is_proven),
-                Side(self, self.egress, is_proven=is_proven),
-            ]
-        if self._interval_ms:
-            self._round = self.layer.timers.start(self._interval_ms, self, _ROUND, now)
-        since = self._since
-        self._since = now
+        """Ask both sides now, and again after each interval."""
+        interval_ms = self._interval_ms
+        self._round = self.layer.timers.start(interval_ms, self, _ROUND, now) if interval_ms else None
+        # Who has shown life lately need not be asked.
+        since = now - interval_ms / 2_000.0
+        if self._restored_at:
+            since = self._restored_at
+            self._restored_at = 0.0
         for side in self._sides:
             if side.leg.alive_at > since:
                 side.note_life(now)

@@ -29,9 +29,10 @@ class Liveness:
         longest_ms = seconds * 1000
         self._keepalive_ms = [longest_ms * (4 * STEPS - step) // (4 * STEPS) for step in range(STEPS)]
 
-    def is_keeping_alive(self) -> bool:
-        return self._keepalive_ms[0] > 0
-
     def keepalive_ms(self, step: int) -> int:
         """The interval of a call that drew this step (0 to `STEPS` - 1); 0: it is not probed."""
         return self._keepalive_ms[step]
+
+    def recovery_ms(self, step: int) -> int:
+        """When a restored call is first probed: all are due at once, so they are spread over as long again."""
+        return self.recovery_probe_ms * (STEPS + step) // STEPS

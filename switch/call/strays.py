@@ -47,11 +47,11 @@ class Strays:
         """
         layer = self._layer
         key = b"%b\r%b\r%b" % (response.call_id, response.from_tag, response.to_tag)
+        self._forget_old(now)
         known = self._known.get(key)
         if known is not None:
             layer.sends.append(known.ack)
             return True
-        self._forget_old(now)
         if len(self._known) >= STRAYS_MAX:
             return False
         leg = egress_leg(response, response.from_value(), response.from_tag, response.cseq, source, self._hops)
