@@ -13,7 +13,7 @@ SCRIPTS = Path(__file__).parent / "migrations"
 
 def upgrade(connection: Connection) -> None:
     """Apply every migration that this database lacks, in the caller's transaction."""
-    command.upgrade(alembic_config(connection), "head")
+    command.upgrade(alembic_config(connection), "heads")
 
 
 def alembic_config(connection: Connection) -> Config:
