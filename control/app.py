@@ -108,6 +108,7 @@ class ControlPlane:
             faults=lambda: alarms.faults() + _faults(ingest, publisher),
             alarms=alarms.recent,
             wait_read=ingest.wait_read,
+            max_duration_s=self._settings.timers.max_duration_s,
         )
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)
@@ -133,6 +134,7 @@ class ControlPlane:
         self._start(ingest.run(), "ingest")
         self._start(Schedule(context, publisher).run(), "schedule")
         self._start(recalculation_steps.run(context), "recalculations")
+        self._start(context.replays.run(), "replays")
         self._start(self._announce(server, link, url, key_file), "start")
         try:
             await server.serve(sockets=[listening])

@@ -18,10 +18,11 @@ PR_SET_PDEATHSIG: Final = 1
 
 def own_process() -> ProcessPoolExecutor:
     """A pool of one new process. Submit from the main thread: the process ends with the thread that made it."""
-    return ProcessPoolExecutor(1, get_context("spawn"), _end_with, (os.getpid(),))
+    return ProcessPoolExecutor(1, get_context("spawn"), end_with, (os.getpid(),))
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Called by a new process, whose parent's id it was told: the kernel ends it when its parent ends."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before we had asked to be told
         os._exit(1)

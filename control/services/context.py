@@ -18,10 +18,12 @@ from typing import Literal, Protocol
 import msgspec
 from sqlalchemy import insert, select, update
 
+from control.services.replay_runs import Replays
 from control.store import tables
 from control.store.engine import Store, Tx, to_json
 from switch.frames import Account, Entry, LiveCall, Simulated, Stats
 from switch.outputs import Alarm
+from switch.policy.verdicts import MAX_DURATION_S
 from switch.snapshot import Key, Record
 
 Role = Literal["admin", "operator", "read-only"]
@@ -142,6 +144,8 @@ class Context:
         faults: Callable[[], list[str]] = list,
         alarms: Callable[[], list[Alarm]] = list,
         wait_read: Callable[[float], Awaitable[bool]] = nothing_unread,
+        max_duration_s: int = MAX_DURATION_S,
+        replays: Replays | None = None,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -156,6 +160,9 @@ class Context:
         """What is wrong with the installation now, a line each; empty while all is well."""
         self.wait_read = wait_read
         """Awaits, so many seconds, that what is in the journal now is in the store; False: it is not."""
+        self.max_duration_s = max_duration_s
+        """The switch's limit of calls whose route sets none."""
+        self.replays = Replays(data_folder / "replays", now_ms) if replays is None else replays
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -172,6 +179,8 @@ class Context:
             faults=self.faults,
             alarms=self.alarms,
             wait_read=self.wait_read,
+            max_duration_s=self.max_duration_s,
+            replays=self.replays,
         )
 
     @asynccontextmanager

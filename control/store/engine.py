@@ -48,6 +48,11 @@ class Store:
     def is_sqlite(self) -> bool:
         return self._is_sqlite
 
+    @property
+    def url(self) -> str:
+        """What opens the same database in another process; it may hold a password."""
+        return self._writer.url.render_as_string(hide_password=False)
+
     def turn(self) -> AbstractAsyncContextManager[Any]:
         """The right to write, where only one may: who holds it waits for no lock of the database."""
         return self._write_lock if self._is_sqlite else nullcontext()
