@@ -44,9 +44,7 @@ def replay(folder: Path, zones: Mapping[int, str] | None = None) -> Recovered:
     """
     segments = list_segments(folder)
     fold = Fold(zones)
-    oldest, start = _find_start(segments)
-    if start is not None and oldest < start and not any(each.number == oldest for each in segments):
-        fold.find(f"{folder}: segment {oldest} is missing; live calls may have been in it")
+    oldest = _find_start(segments)
     reading = [segment for segment in segments if segment.number >= oldest]
     last: int | None = None
     for segment in reading:
@@ -54,13 +52,17 @@ def replay(folder: Path, zones: Mapping[int, str] | None = None) -> Recovered:
     return fold.result()
 
 
-def _find_start(segments: list[Segment]) -> tuple[int, int | None]:
-    """Number of the segment to begin at, and of the one whose checkpoint said so (None: there is none)."""
+def _find_start(segments: list[Segment]) -> int:
+    """Number of the segment to begin at.
+
+    It may have been dropped since the checkpoint was written, once its calls had been written again. Whether
+    that is so the checkpoint's live calls tell: each of them has a record from here on, or is named as missing.
+    """
     for segment in reversed(segments):
         checkpoint = _first_checkpoint(segment)
         if checkpoint is not None:
-            return min(checkpoint.oldest_segment, segment.number), segment.number
-    return 0, None
+            return min(checkpoint.oldest_segment, segment.number)
+    return 0
 
 
 def _first_checkpoint(segment: Segment) -> Checkpoint | None:
