@@ -316,8 +316,10 @@ class World:
         settings: Settings | None = None,
         loses: Callable[[Packet], bool] | None = None,
         seed: int = 1,
+        has_decks: bool = False,
     ) -> None:
-        for name, rows in {**DEFAULT_DECKS, **(decks or {})}.items():
+        """`has_decks`: all that the records name are in the folder already."""
+        for name, rows in {} if has_decks else {**DEFAULT_DECKS, **(decks or {})}.items():
             compile_deck(rows, folder / name)
         self.now = 1_000.0
         base = settings or Settings()
