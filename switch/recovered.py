@@ -80,7 +80,7 @@ class Fold:
         self._days: dict[int, DaySpend] = {}
         self._calls: dict[str, RecoveredCall] = {}
         self._unknown: set[str] = set()
-        """Calls that records speak of and whose admission was not seen."""
+        """Calls that records speak of, or that a checkpoint names, and whose admission was not seen."""
         self._has_balances = False
         self._is_sure = False
         """Balances are known and everything since was read: the next checkpoint must agree."""
@@ -243,6 +243,8 @@ class Fold:
         for call_id in [call_id for call_id in self._calls if call_id not in live]:
             del self._calls[call_id]
             self.find(f"{place}: call {call_id} had ended before; its record cannot be read")
+        # Those that are up and have no record here must have one behind it: they are written again, or end.
+        self._unknown = {call_id for call_id in live if call_id not in self._calls}
 
 
 def recover(records: Iterable[JournalRecord], zones: Mapping[int, str] | None = None) -> Recovered:
