@@ -6,12 +6,14 @@ sources. It is for finding what to improve; `run.py` is what counts.
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
@@ -126,14 +128,16 @@ class World:
         from switch.engine import Engine
         from switch.snapshot import Snapshot
 
+        self._now = 1.0
         settings = Settings(sip=Sip(allow_loopback=True))
         listener = Listener(transport="udp", host="127.0.0.1", port=5060)
         self.engine = Engine(settings, [listener], random.SystemRandom(), 1.7e9, folder, 1.0)
         self.engine.load(msgspec.msgpack.decode((folder / "snapshot.msgpack").read_bytes(), type=Snapshot))
+        self.engine.put_balances(0, {}, self._now)
         self.engine.take_outputs()
+        self.records: list[Any] = []
         self._numbers = numbers
         self._serial = 0
-        self._now = 1.0
         self.engine_s = 0.0
         """Time inside the engine alone."""
 
@@ -147,6 +151,8 @@ class World:
             engine.handle_timer(now)
         outputs = engine.take_outputs()
         self.engine_s += time.perf_counter() - began
+        if self._serial == 1:
+            self.records.extend(outputs.records)
         return [send.data for send in outputs.sends]  # type: ignore[union-attr]
 
     def call(self) -> None:
@@ -182,6 +188,44 @@ def measure_calls(folder: Path, numbers: list[str]) -> None:
     print(f"whole call, engine only {min(times):8.2f} µs")
 
 
+def measure_money(folder: Path, numbers: list[str]) -> None:
+    """What holds and the journal add to a call: a part of the whole above, and what comes behind it."""
+    import msgspec
+
+    from rating.quotes import Quote, Tariff
+    from rating.rows import RateRow
+    from switch.accounts import Accounts
+    from switch.segments import encode_record
+    from switch.snapshot import Customer
+
+    customer = Customer(id=1, name="Acme", status="active", debit_limit_nanos=10**15, time_zone="Europe/London")
+    accounts = Accounts()
+    accounts.follow([customer])
+    quote = Quote(RateRow("44", "UK", 98_000_000, 30, 6), Tariff(), 200_000, 1, 1, 1_700_000_000_000)
+
+    serial = itertools.count()
+
+    def hold(count: int) -> None:
+        for _ in range(count):
+            call_id = f"{next(serial):032x}"
+            accounts.hold(customer, call_id, quote, 60, 1_700_000_000_000)
+            accounts.settle(1, call_id, 98_000_000, 1_700_000_000_000)
+
+    print(f"hold and settle         {best_us(hold, 5_000):8.2f} µs")
+    world = World(folder, numbers)
+    world.call()
+    records = world.records
+    encode = msgspec.msgpack.Encoder().encode
+
+    def write(count: int) -> None:
+        for index in range(count):
+            b"".join([encode_record(index, encode(record)) for record in records])
+
+    size = len(b"".join([encode_record(1, encode(record)) for record in records]))
+    names = ", ".join([str(record.__struct_config__.tag) for record in records])
+    print(f"journal records         {best_us(write, 5_000):8.2f} µs   {size} bytes: {names}")
+
+
 def main() -> None:
     from switch.build import build_name
 
@@ -195,6 +239,7 @@ def main() -> None:
         measure_parser(numbers)
         measure_policy(folder, numbers)
         measure_calls(folder, numbers)
+        measure_money(folder, numbers)
 
 
 if __name__ == "__main__":

@@ -71,15 +71,14 @@ class BilledCall(Call):
         self._set_alarm(now)
 
     def on_time_over(self, now: float) -> None:
-        if self.is_unproven and now >= min(self.held_until, self._limit_at()):
+        limit_at = self._limit_at()
+        if now < limit_at and self._extend(now):
+            self._set_alarm(now)
+        elif self.is_unproven and now >= min(self.held_until, limit_at):
             # Whether anybody still talked is not known, so it is not charged either.
             self.end_by_switch(Cause.LOST_IN_RESTART.value, now, self.last_proof())
-            return
-        limit_at = self._limit_at()
-        if now >= limit_at:
+        elif now >= limit_at:
             self.end_by_switch(Cause.MAX_DURATION.value, now, limit_at)
-        elif self._extend():
-            self._set_alarm(now)
         elif now >= self.held_until:
             self.end_by_switch(Cause.CREDIT_EXHAUSTED.value, now, self.held_until)
         else:
@@ -115,7 +114,7 @@ class BilledCall(Call):
         ahead_s = EXTEND_AHEAD_S if left_s > 2.0 * EXTEND_AHEAD_S else left_s / 2.0
         self.wake_at(limit_at if limit_at <= self.held_until else self.held_until - max(ahead_s, 0.0))
 
-    def _extend(self) -> bool:
+    def _extend(self, now: float) -> bool:
         """Hold more, as much as the account allows; False if not one increment more can be had."""
         sell = self.sell
         assert sell is not None, "priced calls only"
@@ -124,6 +123,8 @@ class BilledCall(Call):
         covered = covered_ms(sell, self.held_nanos)
         if covered == UNLIMITED_MS:
             return True
+        # After a restart more may have gone by than was held for.
+        covered = max(covered, round((now - self.answered_at) * 1000.0))
         wanted = next_total_nanos(sell, covered, stretch_s)
         return self._hold(wanted, more_nanos(sell, covered), stretch_s)
 

@@ -268,6 +268,39 @@ def test_payments_and_charges_are_the_same_after_a_crash(tmp_path: Path) -> None
     assert (world.balance(), world.held()) == (before, 0)
 
 
+def test_a_call_whose_held_time_ended_while_nobody_ran_goes_on_if_there_is_money(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    world.crash(down_s=100)
+    world.run_for(0.1)
+    assert world.engine.live_calls() == 1
+    world.caller.bye()
+    world.run_for(0.1)
+    assert world.cdrs[0].cause == "normal"
+    assert 130_000 <= world.cdrs[0].duration_ms <= 130_300
+
+
+def test_and_is_closed_at_its_last_known_moment_if_there_is_none(tmp_path: Path) -> None:
+    world = world_with(tmp_path, MINUTE)
+    world.talk(30)
+    world.crash(down_s=100)
+    world.run_for(0.1)
+    assert world.engine.live_calls() == 0
+    assert world.cdrs[0].cause == "lost_in_restart"
+    assert 30_000 <= world.cdrs[0].duration_ms <= 30_200
+    assert world.balance() == MINUTE - world.cdrs[0].gross_nanos
+    assert "BYE" in world.names_to(CALLER)
+    assert "BYE" in world.names_to(CHEAP)
+
+
+def test_nobody_pays_the_maximum_duration_for_a_call_that_was_forgotten(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 1_000 * MINUTE)
+    world.talk(30)
+    world.crash(down_s=86_400)
+    world.run_for(0.1)
+    assert (world.cdrs[0].cause, world.cdrs[0].billed_s) == ("lost_in_restart", 31)
+
+
 def test_a_boot_keeps_times_by_the_wall_clock(tmp_path: Path) -> None:
     world = world_with(tmp_path, 100 * MINUTE)
     world.talk(30)
