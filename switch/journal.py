@@ -378,12 +378,13 @@ class Journal:
             mark, fd, retired = self._written, self._fd, len(self._retired)
             is_folder_dirty, self._is_folder_dirty = self._is_folder_dirty, False
         try:
-            if self._sync != "os":
-                os.fdatasync(fd)
+            # The older first: a segment's checkpoint must not outlive the records that it sums up.
             for _ in range(retired):
                 if self._sync != "os":
                     os.fdatasync(self._retired[0])
                 os.close(self._retired.popleft())
+            if self._sync != "os":
+                os.fdatasync(fd)
             if is_folder_dirty:
                 self._sync_folder()
         except OSError as error:

@@ -31,12 +31,15 @@ class JournalEnd(NamedTuple):
 
 
 def find_end(folder: Path) -> JournalEnd:
-    """Look at all headers and at every record of the last segment.
+    """Look at all headers and at every record of the last segment, and sync them all.
 
     A segment's last sequence stands in the header of the next one, so only the last is read whole.
 
+    The process before may have died between a write and its sync. What is built on its records, as
+    balances that they moved, is synced soon and must not outlive them when the power goes.
+
     Raises:
-        OSError: the folder cannot be read, or a torn tail cannot be cut.
+        OSError: the folder cannot be read, a torn tail cannot be cut, or a segment cannot be synced.
     """
     findings: list[str] = []
     headers: list[tuple[Segment, Header | None]] = []
@@ -45,6 +48,7 @@ def find_end(folder: Path) -> JournalEnd:
         number = segment.number
         try:
             with segment.path.open("rb") as file:
+                os.fdatasync(file.fileno())
                 headers.append((segment, decode_header(file.read(HEADER_BYTES))))
         except Damage as damage:
             if damage.is_short:

@@ -238,6 +238,32 @@ def test_always_syncs_before_append_returns(tmp_path: Path) -> None:
     journal.close()
 
 
+def note_syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of files in the order in which they are synced, from now on."""
+    names: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: names.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name))
+    return names
+
+
+def test_a_finished_segment_is_synced_before_the_one_that_sums_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(tmp_path, JournalSettings(sync="always", segment_bytes=100))
+    names = note_syncs(monkeypatch)
+    while journal.segment_number == 1:
+        journal.append([DeltaApplied(1, 10)])
+    assert names[-2:] == ["00000001.tj", "00000002.tj"]
+    journal.close()
+
+
+def test_a_start_syncs_what_the_process_before_left_unsynced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, range(40), JournalSettings(sync="os", segment_bytes=500))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    names = note_syncs(monkeypatch)
+    open_journal(tmp_path).close()
+    assert names[: len(before)] == before
+
+
 def test_a_failed_sync_closes_the_journal_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons: list[str] = []
     journal = Journal.open(tmp_path, ALWAYS, reasons.append)
