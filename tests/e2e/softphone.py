@@ -1,8 +1,9 @@
 """One PJSIP softphone as a process of its own, with a null sound device: calls, or answers.
 
     softphone.py answer ADDRESS PORT
-    softphone.py call ADDRESS PORT USER PASSWORD URI TALK_S
+    softphone.py call ADDRESS PORT USER PASSWORD URI TALK_S [UPDATE_AFTER_S]
 
+With the last argument it refreshes the session by UPDATE in the middle of the call.
 It prints `ready` when it can be called, and at its end one line of JSON: the states of its call and
 the RTP packets that PJSIP counted in each direction.
 """
@@ -128,7 +129,11 @@ def main() -> None:
         call.makeCall(uri, pj.CallOpParam(True))
         wait(lambda: call.is_up or call.is_over)
         if call.is_up:
-            time.sleep(float(talk_s))
+            update_s = float(sys.argv[8]) if len(sys.argv) > 8 else 0.0
+            if update_s:
+                time.sleep(update_s)
+                call.update(pj.CallOpParam(True))
+            time.sleep(float(talk_s) - update_s)
             call.hangup(pj.CallOpParam())
         wait(lambda: call.is_over)
     time.sleep(0.3)
