@@ -18,9 +18,10 @@ from config.settings import Journal as JournalSettings
 from config.settings import Listener, Settings, Sip, Tls
 from switch import runtime as runtime_module
 from switch.configuration import SNAPSHOT_FILE, read_snapshot, write_snapshot
-from switch.frames import PutDelta, PutSnapshot, ReadStats, Stats
+from switch.frames import BookEntries, Entry, PutBalances, PutDelta, PutSnapshot, ReadStats, Stats
 from switch.journal_read import JournalReader
-from switch.records import DeltaApplied, JournalRecord
+from switch.records import AccountState, Beat, Checkpoint, Credited, DeltaApplied, JournalRecord
+from switch.recovered import Recovered
 from switch.runtime import CannotStart, Runtime
 from switch.snapshot import Customer, Delta, Gateway, Snapshot
 from tests.fakes.certificates import Authority
@@ -311,3 +312,138 @@ def test_the_engine_is_kept_on_wall_time(tmp_path: Path, monkeypatch: pytest.Mon
         await until(lambda: bench.engine.wall_offset_s > 1e9)
 
     play(tmp_path, scene)
+
+
+def test_balances_come_back_from_the_journal_and_are_asked_for_once(tmp_path: Path) -> None:
+    async def first(bench: Bench) -> None:
+        control = await bench.control()
+        assert control.hello.entry_id is None
+        refused = await control.ask(BookEntries(id=1, entries=(Entry(1, 1, 5),)))
+        assert refused.error == "there are no balances yet"
+        assert not (await control.ask(PutBalances(id=2, entry_id=7, balances={1: 500}))).error
+        assert not (await control.ask(BookEntries(id=3, entries=(Entry(8, 1, 20),)))).error
+        assert (await control.ask(PutBalances(id=4, entry_id=7, balances={1: 500}))).error
+
+    play(tmp_path, first)
+
+    async def again(bench: Bench) -> None:
+        assert (await bench.control()).hello.entry_id == 8
+        assert bench.engine.balances == {1: 520}
+        assert bench.engine.recovered is not None
+        assert bench.engine.recovered.findings == []
+        assert bench.engine.recovered.boot_id == bench.engine.boot_id != ""
+
+    play(tmp_path, again)
+    play(tmp_path, again)
+
+
+def test_a_run_begins_with_a_checkpoint_whatever_the_engine_says_first(tmp_path: Path) -> None:
+    def first_records() -> list[JournalRecord]:
+        return read_journal(tmp_path)[:2]
+
+    file = tmp_path / "mine.msgpack"
+    write_snapshot(file, 7, (CUSTOMER,))
+    play(tmp_path, nothing, snapshot=file)
+    checkpoint = first_records()[0]
+    assert isinstance(checkpoint, Checkpoint)
+    assert (checkpoint.has_balances, checkpoint.oldest_segment) == (False, 1)
+
+
+def test_what_the_engine_says_to_its_configuration_comes_behind_what_was_recovered() -> None:
+    recovered = Recovered()
+    recovered.has_balances, recovered.entry_id, recovered.accounts = True, 4, [AccountState(1, 50)]
+    of_file = Checkpoint(at_ms=0, boot_id="b", entry_id=0, accounts=(), oldest_segment=0)
+    restored = Checkpoint(at_ms=0, boot_id="b", entry_id=4, accounts=(AccountState(1, 50),), oldest_segment=0)
+    delta, beat = DeltaApplied(1, 1), Beat(1.0)
+    opening = runtime_module.opening_of
+    assert opening(recovered, [of_file, delta], [restored, beat], "b") == [restored, beat, delta]
+    # An engine that ends calls before it says what there is: what there was stands before it.
+    first, *others = opening(recovered, [delta], [beat], "b")
+    assert isinstance(first, Checkpoint)
+    assert (first.entry_id, first.accounts, first.has_balances) == (4, (AccountState(1, 50),), True)
+    assert others == [beat, delta]
+
+
+def test_damage_in_the_journal_is_an_alarm_that_stands(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        control = await bench.control()
+        await control.ask(PutBalances(id=1, entry_id=7, balances={1: 500}))
+        await control.ask(BookEntries(id=2, entries=(Entry(8, 1, 20),)))
+        await control.ask(BookEntries(id=3, entries=(Entry(9, 1, 20),)))
+
+    play(tmp_path, scene)
+    segment = tmp_path / "journal" / "00000001.tj"
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"credited") + 3] ^= 1
+    segment.write_bytes(data)
+
+    async def again(bench: Bench) -> None:
+        for _ in range(2):
+            control = await bench.control()
+            alarm = await control.hear()
+            assert alarm.name == "journal_damaged"
+            assert f"{segment}: offset " in alarm.detail
+            assert (await control.ask(ReadStats(id=1))).error == ""  # one alarm, no more
+        assert bench.engine.balances == {1: 520}
+
+    play(tmp_path, again)
+
+
+def test_no_money_moves_while_the_journal_takes_no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "TICK_S", 0.02)
+
+    async def scene(bench: Bench) -> None:
+        control = await bench.control()
+        await control.ask(PutBalances(id=1, entry_id=7, balances={1: 500}))
+        real = os.write
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda fd, data: 0 if data[:2] in (b"\xd7T", b"TN") else real(fd, data))
+            # The write that fails is the entry's own: it must not be said to be kept.
+            reply = await control.ask(BookEntries(id=2, entries=(Entry(8, 1, 20),)))
+            assert reply.error.startswith("not known to be kept: journal write failed: No space left")
+            assert (await control.hear()).name == "journal_failed"
+            reply = await control.ask(BookEntries(id=3, entries=(Entry(8, 1, 20), Entry(9, 1, 4))))
+            assert reply.error.startswith("no money is moved: journal write failed")
+            assert bench.engine.balances == {1: 520}
+        assert (await control.hear()).name == "journal_recovered"
+        assert (await control.ask(BookEntries(id=4, entries=(Entry(9, 1, 4),)))).error == ""
+
+    play(tmp_path, scene)
+    assert [record for record in read_journal(tmp_path) if isinstance(record, Credited)] == [
+        Credited(8, 1, 20),
+        Credited(9, 1, 4),
+    ]
+
+
+def test_the_engine_is_asked_for_a_beat_and_to_keep_its_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "TICK_S", 0.01)
+    settings = msgspec.structs.replace(
+        settings_for("udp"), journal=JournalSettings(sync="os", segment_bytes=300), drain_calls="keep"
+    )
+
+    async def scene(bench: Bench) -> None:
+        bench.engine.calls = ["up"]
+        await until(lambda: bench.engine.rounds >= 3)
+        assert bench.runtime._journal.needed_from > 1
+        bench.engine.calls = []
+
+    play(tmp_path, scene, settings)
+    assert sum(isinstance(record, Beat) for record in read_journal(tmp_path)) > 3
+
+
+@pytest.mark.parametrize(("state", "ended"), [("answered", []), ("ringing", ["long"])])
+def test_sigterm_leaves_answered_calls_up_for_the_next_process_if_so_set(
+    tmp_path: Path, state: str, ended: list[str]
+) -> None:
+    async def main() -> None:
+        settings = msgspec.structs.replace(settings_for("udp", drain_s=0.3), drain_calls="keep")
+        bench = Bench(tmp_path, settings)
+        await bench.runtime.start()
+        bench.engine.calls, bench.engine.state = ["long"], state
+        running = asyncio.create_task(bench.runtime.run())
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(running, 5.0)
+        assert bench.engine.is_draining
+        assert bench.engine.ended == ended
+
+    uvloop.run(main())
