@@ -134,7 +134,9 @@ class Ingest:
     async def _rest(self, delay_s: float) -> None:
         """Sleep, or less where somebody waits for the journal's end."""
         self._wanted.clear()
-        if not self._waiting:
+        if any(not waiter.done.is_set() for waiter in self._waiting):
+            await asyncio.sleep(0)  # a look may have awaited nothing: who waits needs a turn to give up
+        else:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._wanted.wait()

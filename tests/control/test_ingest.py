@@ -238,6 +238,35 @@ def test_a_torn_tail_is_waited_for(tmp_path: Path, sink: str) -> None:
     play(tmp_path, sink, scene)
 
 
+class Patient(Ingest):
+    """Gives up where it reads and reads and lets nobody else have a turn."""
+
+    looks = 0
+
+    async def ingest_batch(self) -> int:
+        self.looks += 1
+        assert self.looks < 1_000, "nobody else gets a turn"
+        return await super().ingest_batch()
+
+
+def test_who_waits_for_the_end_of_the_journal_is_told_so_and_keeps_nobody_from_it(tmp_path: Path, sink: str) -> None:
+    async def scene(bench: Bench) -> None:
+        ingest = Patient(bench.store, SwitchLink(bench.folder / "switch.sock"), bench.folder / "journal", bench.sink)
+        reading = asyncio.create_task(ingest.run())
+        try:
+            for number in range(3):
+                bench.journal.append([ended(number)])
+                assert await asyncio.wait_for(ingest.wait_read(5.0), 5.0)
+                assert len(await bench.stored()) == number + 1
+                assert all(await asyncio.gather(*(ingest.wait_read(5.0) for _ in range(3))))
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+
+    play(tmp_path, sink, scene)
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     sink=st.sampled_from(sorted(SINKS)),
