@@ -50,6 +50,8 @@ class Balance(msgspec.Struct, kw_only=True):
     balance_nanos: int
     held_nanos: int
     available_nanos: int
+    is_live: bool = True
+    """As the switch has it; False: as the store has it while the switch is away."""
 
 
 class Books(msgspec.Struct, kw_only=True):
@@ -96,6 +98,7 @@ def _balance(row: dict[str, Any]) -> Balance:
         balance_nanos=parse_amount(row["balance"]),
         held_nanos=parse_amount(row["held"]),
         available_nanos=parse_amount(row["available"]),
+        is_live=row["is_balance_live"],
     )
 
 
@@ -128,4 +131,10 @@ def _charged(row: dict[str, Any]) -> Charged:
 
 
 def _broken(answer: dict[str, Any]) -> list[str]:
-    return [f"{check['name']}: {check}" for check in answer["invariants"] if not check["holds"]]
+    """A check that could not be made proves nothing, so it counts too."""
+    lines = []
+    for check in answer["checks"]:
+        if check["state"] != "holds":
+            found = "; ".join(f"{each['noun']} {each['id']}: {each['detail']}" for each in check["violations"][:3])
+            lines.append(f"{check['name']} {check['state']}: {check['detail']}{found}")
+    return lines

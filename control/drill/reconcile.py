@@ -217,6 +217,8 @@ def _faults_of_balance(account: Balance, plan: CustomerPlan, paid: int, charged:
             f"{name}: paid {format_amount(paid)} - charged {format_amount(charged)} = {format_amount(paid - charged)}, "
             f"and the balance is {format_amount(account.balance_nanos)}"
         )
+    if not account.is_live:
+        yield f"{name}: the switch did not say what the balance is"
     if account.held_nanos:
         yield f"{name}: {format_amount(account.held_nanos)} are held for calls that are gone"
     if account.available_nanos != account.balance_nanos + limit - account.held_nanos:
