@@ -19,6 +19,9 @@ class DaySpend:
     spent stays until a day later than the one kept begins. Only a day that lies further ahead than
     clocks and zones differ is taken for a mistake; then the spending stays, and counts as today's.
 
+    Only a charge moves the day on, so that the same charges in the same order come to the same,
+    whenever it was asked for in between: a journal has the charges alone.
+
     Args:
         day, spent_nanos: as they were kept; 0 for a customer that has spent nothing yet.
     Raises:
@@ -29,8 +32,9 @@ class DaySpend:
         self.time_zone: str = time_zone
         self.day: int = day
         self.spent_nanos: int = spent_nanos
+        self._today: int = 0
+        """The day between `_begins_ms` and `_ends_ms`; not known where these are equal."""
         self._begins_ms: int = 0
-        """Between this time and `_ends_ms` it is known to be the same day; equal: not known."""
         self._ends_ms: int = 0
         self._zone: ZoneInfo | None = _zone(time_zone)
 
@@ -43,22 +47,27 @@ class DaySpend:
 
     def spent(self, now_ms: int) -> int:
         """Nano-units spent today, as of now."""
-        if not self._begins_ms <= now_ms < self._ends_ms:
-            self._roll(now_ms)
-        return self.spent_nanos
+        return 0 if self._day_of(now_ms) > self.day else self.spent_nanos
 
     def add(self, amount_nanos: int, now_ms: int) -> None:
         """Book a charge of now."""
-        self.spent_nanos = self.spent(now_ms) + amount_nanos
-
-    def _roll(self, now_ms: int) -> None:
-        today = self._date(now_ms // 1000)
-        number = today.toordinal() - _EPOCH
-        if number > self.day:
-            self.day = number
+        today = self._day_of(now_ms)
+        if today > self.day:
+            self.day = today
             self.spent_nanos = 0
-        elif number < self.day - _AHEAD_MAX:
-            self.day = number
+        self.spent_nanos += amount_nanos
+
+    def _day_of(self, now_ms: int) -> int:
+        """Number of the day; one that was kept by mistake becomes this one."""
+        if not self._begins_ms <= now_ms < self._ends_ms:
+            self._find_day(now_ms)
+        if self._today < self.day - _AHEAD_MAX:
+            self.day = self._today
+        return self._today
+
+    def _find_day(self, now_ms: int) -> None:
+        today = self._date(now_ms // 1000)
+        self._today = today.toordinal() - _EPOCH
         midnight = datetime.combine(today + timedelta(days=1), datetime.min.time(), self._zone or UTC)
         # Midnight is asked for by its first pass where clocks repeat it. Where they skip it this is
         # the moment they do, or, if they skip from before it, some time after: then nothing is kept.

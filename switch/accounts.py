@@ -78,13 +78,13 @@ class Accounts:
             held = self.ledger.hold(customer.id, call_id, wanted, least_nanos(sell))
         return held
 
-    def settle(self, customer_id: int, call_id: str, charge_nanos: int, now_ms: int) -> None:
+    def settle(self, customer_id: int, call_id: str, charge_nanos: int, ended_ms: int) -> None:
         """A call is over: take what it cost, give back the rest of its hold."""
         self.ledger.settle(call_id, charge_nanos)
         if charge_nanos:
             day = self._days.get(customer_id)
             if day is not None:
-                day.add(charge_nanos, now_ms)
+                day.add(charge_nanos, ended_ms)
 
     def spent_today(self, customer_id: int, now_ms: int) -> int:
         day = self._days.get(customer_id)

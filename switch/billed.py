@@ -164,7 +164,9 @@ class BilledCall(Call):
             cost = price(buy, duration_ms, answered_ms)
             ended_ms = wall_ms(self.ended_at, admitted.wall_offset_s)
             attempts = (*attempts, closed_attempt(answered, ended_ms, cost))
-        board.accounts.settle(admitted.customer_id, self.id, charge.gross_nanos, board.now_ms(now))
+        # A day's spending goes by the time in the CDR, which is all that a replay knows.
+        at_ms = wall_ms(self.ended_at, admitted.wall_offset_s)
+        board.accounts.settle(admitted.customer_id, self.id, charge.gross_nanos, at_ms)
         cdr = build_cdr(
             self,
             admitted,

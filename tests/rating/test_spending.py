@@ -107,6 +107,18 @@ def test_a_clock_set_back_brings_no_new_allowance(back_ms: int) -> None:
     assert spend.spent(utc("2024-05-02 00:00")) == 0
 
 
+def test_asking_moves_nothing_so_the_same_charges_always_come_to_the_same() -> None:
+    """A call that ended before midnight may be charged after it, and a replay asks nothing between."""
+    asked, replayed = DaySpend("UTC"), DaySpend("UTC")
+    asked.add(7, utc("2024-05-01 23:58"))
+    assert asked.spent(utc("2024-05-02 00:01")) == 0
+    asked.add(5, utc("2024-05-01 23:59"))
+    replayed.add(7, utc("2024-05-01 23:58"))
+    replayed.add(5, utc("2024-05-01 23:59"))
+    assert (asked.day, asked.spent_nanos) == (replayed.day, replayed.spent_nanos)
+    assert asked.spent(utc("2024-05-02 00:01")) == 0
+
+
 def test_a_clock_that_was_years_ahead_does_not_stop_the_days() -> None:
     spend = DaySpend("UTC")
     spend.add(7, utc("2036-02-07 06:28"))
