@@ -304,16 +304,17 @@ def test_nobody_pays_the_maximum_duration_for_a_call_that_was_forgotten(tmp_path
 def test_a_day_s_spending_is_the_same_after_a_crash_also_where_the_clock_was_set(tmp_path: Path) -> None:
     world = world_with(tmp_path, 100 * MINUTE, daily_spend_limit_nanos=100 * MINUTE)
     world.talk(30)
-    world.engine.set_wall_offset(world.wall_offset_s + 86_400)  # the call began, and ends, on its own clock's day
+    world.engine.set_wall_offset(world.wall_offset_s + 86_400)  # the call goes on, and ends, by its own clock
     world.caller.bye()
     world.run_for(0.1)
-    world.engine.set_wall_offset(world.wall_offset_s)
-    spent = [each.spent_today_nanos for each in world.engine.accounts([1], world.now)]
+
+    def spent_on(day: int) -> int:
+        world.engine.set_wall_offset(world.wall_offset_s + 86_400 * day)
+        return world.engine.accounts([1], world.now)[0].spent_today_nanos
+
+    assert [spent_on(0), spent_on(1)] == [world.cdrs[0].gross_nanos, 0]
     world.crash()
-    assert spent == [world.cdrs[0].gross_nanos]
-    assert [each.spent_today_nanos for each in world.engine.accounts([1], world.now)] == spent
-    world.engine.set_wall_offset(world.wall_offset_s + 86_400)
-    assert [each.spent_today_nanos for each in world.engine.accounts([1], world.now)] == [0]
+    assert [spent_on(0), spent_on(1)] == [world.cdrs[0].gross_nanos, 0]
 
 
 def test_a_boot_keeps_times_by_the_wall_clock(tmp_path: Path) -> None:
