@@ -40,7 +40,8 @@ def response(*extra: bytes, status: int = 200) -> Response:
 
 def forwarded(invite: Request) -> Request:
     """As the callee reads it."""
-    data = forward_request(invite, invite.uri, b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKours", invite.via.raw)
+    via_value = invite.via.with_source("192.0.2.10", 5060)
+    data = forward_request(invite, invite.uri, b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKours", via_value)
     found = parse_message(data)
     assert isinstance(found, Request)
     return found
@@ -118,7 +119,7 @@ def test_too_short_a_timer_of_a_caller_that_knows_none_is_made_longer() -> None:
     assert asked.interval_s == session_expires(sent) == min_se(sent) == 120
     assert sent.first(45) == b"120;refresher=uas"
     assert sent.via.branch == b"z9hG4bKours"
-    assert sent.all(0)[1:] == request().all(0)
+    assert sent.all(0)[1:] == [request().via.with_source("192.0.2.10", 5060)]
 
 
 def test_a_min_se_is_never_lowered() -> None:
@@ -146,6 +147,14 @@ def test_an_offer_that_nothing_can_be_made_of_is_dropped(lines: tuple[bytes, ...
     again = ask_again(invite, ask(invite, values()), response(*lines, status=422))
     assert (again.interval_s, again.is_ours) == (0, False)
     assert invite.lines == before
+
+
+def test_a_callee_that_goes_on_asking_for_more_is_offered_nothing_the_third_time() -> None:
+    invite = request(b"Supported: timer")
+    second = ask_again(invite, ask(invite, values()), response(b"Min-SE: 3600", status=422))
+    third = ask_again(invite, second, response(b"Min-SE: 3601", status=422))
+    assert (third.interval_s, third.is_ours) == (0, False)
+    assert session_expires(forwarded(invite)) == 0
 
 
 # Answers.
