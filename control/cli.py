@@ -19,11 +19,9 @@ from control.apply import ApplyError, Plan, Step, read_file
 from control.cli_calls import calls, cdr
 from control.cli_common import (
     CommandError,
-    ConfigOption,
+    Connect,
     JsonOption,
-    KeyFileOption,
-    UrlOption,
-    connect,
+    connecting,
     err,
     out,
     print_json,
@@ -94,19 +92,18 @@ def run(
 
 
 @app.command()
+@connecting
 def apply(
+    connect: Connect,
     file: Annotated[Path, typer.Argument(help="TOML of what shall exist; see config/example/example.toml.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the difference and change nothing.")] = False,
     set_passwords: Annotated[
         bool, typer.Option("--set-passwords", help="Set the file's passwords again: they cannot be compared.")
     ] = False,
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Bring customers, endpoints, vendors, cards … to what a file says. Prints the difference first."""
-    client = connect(url, key_file, config)
+    client = connect()
     plan = Plan(client, read_file(file), with_secrets=set_passwords)
     steps = plan.steps()
     if not as_json:
@@ -127,7 +124,9 @@ def apply(
 
 
 @app.command()
+@connecting
 def simulate(
+    connect: Connect,
     dialled: Annotated[str, typer.Argument(help="Number as the customer dials it, tech prefix included.")],
     source: Annotated[str, typer.Option("--source", help="Address that the INVITE comes from.")] = "",
     username: Annotated[str, typer.Option("--user", help="SIP user, instead of an address.")] = "",
@@ -135,16 +134,13 @@ def simulate(
     transport: Annotated[str, typer.Option("--transport", help="udp, tcp or tls.")] = "udp",
     at: Annotated[str, typer.Option("--at", help="Time (RFC 3339), past or future. Default: now.")] = "",
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Decide a call as the switch would, and send nothing."""
     if not source and not username:
         source = "127.0.0.1"
     asked = {"dialled": dialled, "source_ip": source, "username": username, "cli": cli, "transport": transport}
     body = {name: value for name, value in {**asked, "at": at}.items() if value}
-    answer = connect(url, key_file, config).post("/simulate", body)
+    answer = connect().post("/simulate", body)
     if as_json:
         print_json(answer)
     else:

@@ -11,11 +11,9 @@ import typer
 
 from control.cli_common import (
     CommandError,
-    ConfigOption,
+    Connect,
     JsonOption,
-    KeyFileOption,
-    UrlOption,
-    connect,
+    connecting,
     find_by_name,
     out,
     print_json,
@@ -34,7 +32,9 @@ def _cdr_group() -> None:
 
 
 @cdr.command("export")
+@connecting
 def export_cdrs(
+    connect: Connect,
     as_format: Annotated[str, typer.Option("--format", help="csv or jsonl (JSON lines).")] = "csv",
     output: Annotated[Path | None, typer.Option("--output", help="File; default: standard output.")] = None,
     since: Annotated[str, typer.Option("--from", help="First INVITE time (RFC 3339), inclusive.")] = "",
@@ -45,15 +45,12 @@ def export_cdrs(
         str, typer.Option("--skipped", help="Calls with a vendor passed over for this reason, such as margin.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Write CDRs as CSV or JSON lines, oldest first."""
     path = FORMATS.get("jsonl" if as_json else as_format)
     if path is None:
         raise CommandError(f"--format {as_format}: use csv or jsonl", 2)
-    client = connect(url, key_file, config)
+    client = connect()
     query = {"from": since or None, "to": until or None, "cause": cause or None, "skipped": skipped or None}
     if customer:
         query["customer_id"] = str(find_by_name(client, "/customers", "customer", customer)["id"])
@@ -77,15 +74,14 @@ def export_cdrs(
 
 
 @calls.command("list")
+@connecting
 def list_calls(
+    connect: Connect,
     customer: Annotated[str, typer.Option("--customer", help="Customer, by name or id.")] = "",
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Calls that are up or being set up now."""
-    client = connect(url, key_file, config)
+    client = connect()
     query = None
     if customer:
         query = {"customer_id": find_by_name(client, "/customers", "customer", customer)["id"]}
@@ -100,15 +96,14 @@ def list_calls(
 
 
 @calls.command("end")
+@connecting
 def end_call(
+    connect: Connect,
     call: Annotated[str, typer.Argument(help="CDR id of the call, as `calls list` shows it.")],
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """End a live call: BYE both ways, or its refusal while it rings."""
-    answer = connect(url, key_file, config).post(f"/calls/{call}/end")
+    answer = connect().post(f"/calls/{call}/end")
     if as_json:
         print_json(answer)
     else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
 import typer
@@ -43,6 +46,35 @@ class CommandError(Exception):
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
         self.status = status
+
+
+Connect = Callable[[], ApiClient]
+"""A client of the instance that the options name; `CommandError` where its key or settings cannot be read."""
+
+
+def connecting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--url`, `--key-file` and `--config`, and what they name as its first argument.
+
+    That is a `Connect`, called when the command has looked at its own options: what is wrong with
+    those is said first.
+    """
+
+    @functools.wraps(command)
+    def run(*, url: str, key_file: Path | None, config: Path | None, **options: Any) -> None:
+        command(functools.partial(connect, url, key_file, config), **options)
+
+    kinds = get_type_hints(command, include_extras=True)
+    own = list(inspect.signature(command).parameters.values())[1:]
+    added = [
+        inspect.Parameter("url", inspect.Parameter.KEYWORD_ONLY, default="", annotation=UrlOption),
+        inspect.Parameter("key_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=KeyFileOption),
+        inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ConfigOption),
+    ]
+    parameters = [each.replace(annotation=kinds[each.name]) for each in own] + added
+    # What typer makes options of.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
 
 
 def connect(url: str, key_file: Path | None, config: Path | None) -> ApiClient:

@@ -12,11 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 
 from control.cli_common import (
     CommandError,
-    ConfigOption,
+    Connect,
     JsonOption,
-    KeyFileOption,
-    UrlOption,
-    connect,
+    connecting,
     err,
     find_by_name,
     is_terminal,
@@ -33,19 +31,18 @@ AtOption = Annotated[str, typer.Option("--at", help="Time (RFC 3339). Default: n
 
 
 @deck.command("import")
+@connecting
 def import_deck(
+    connect: Connect,
     card: CardArgument,
     file: Annotated[Path, typer.Argument(help="CSV price list.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file and keep nothing.")] = False,
     activate: Annotated[bool, typer.Option("--activate", help="Put it in force when it is in.")] = False,
     activate_at: Annotated[str, typer.Option("--activate-at", help="Put it in force at a time (RFC 3339).")] = "",
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Load a price list as a new revision of a card. One bad row refuses the whole file."""
-    client = connect(url, key_file, config)
+    client = connect()
     row = find_by_name(client, "/rate-cards", "rate card", card)
     query = {
         "file_name": file.name,
@@ -74,7 +71,9 @@ def import_deck(
 
 
 @deck.command("diff")
+@connecting
 def diff_decks(
+    connect: Connect,
     card: CardArgument,
     new: Annotated[str, typer.Argument(help="Revision, or a CSV file.")],
     old: Annotated[str, typer.Argument(help="Revision that it is compared with. Default: the active one.")] = "",
@@ -83,16 +82,13 @@ def diff_decks(
         bool, typer.Option("--losses/--no-losses", help="Show which destinations would lose money, and where.")
     ] = True,
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Show what a revision, or a file, would change: rates, prefixes, and which destinations would lose money.
 
     A buy card is held against the sell cards whose calls may leave through it, a sell card against
     the buy cards that it names.
     """
-    client = connect(url, key_file, config)
+    client = connect()
     row = find_by_name(client, "/rate-cards", "rate card", card)
     base = f"/rate-cards/{row['id']}/revisions"
     if Path(new).is_file():
@@ -112,17 +108,16 @@ def diff_decks(
 
 
 @deck.command("activate")
+@connecting
 def activate_deck(
+    connect: Connect,
     card: CardArgument,
     revision: Annotated[int, typer.Argument(help="Revision; an earlier one rolls back.")],
     at: AtOption = "",
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Put a revision in force, now or at a time."""
-    client = connect(url, key_file, config)
+    client = connect()
     row = find_by_name(client, "/rate-cards", "rate card", card)
     body = {"at": at} if at else {}
     answer = client.post(f"/rate-cards/{row['id']}/revisions/{revision}/activate", body)
@@ -132,20 +127,19 @@ def activate_deck(
         out.print(f"revision {revision} of {row['name']} is in force {'from ' + at if at else 'now'}", markup=False)
 
 
+@connecting
 def price(
+    connect: Connect,
     card: CardArgument,
     number: Annotated[str, typer.Argument(help="Number in E.164 form.")],
     duration: Annotated[str, typer.Argument(help="Talk time: seconds (95, 30.5) or m:ss.")],
     tax_percent: Annotated[str, typer.Option("--tax", help="Tax in per cent.")] = "0",
     at: AtOption = "",
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Price a call by a card, and explain the charge step by step."""
     body: dict[str, Any] = {"number": number, "duration_ms": parse_duration_ms(duration), "tax_percent": tax_percent}
-    client = connect(url, key_file, config)
+    client = connect()
     row = find_by_name(client, "/rate-cards", "rate card", card)
     if at:
         body["at"] = at

@@ -9,11 +9,9 @@ import typer
 
 from control.cli_common import (
     CommandError,
-    ConfigOption,
+    Connect,
     JsonOption,
-    KeyFileOption,
-    UrlOption,
-    connect,
+    connecting,
     find_by_name,
     out,
     print_json,
@@ -24,7 +22,9 @@ from control.client import ApiError
 _COLOURS: Final = {"holds": "green", "violated": "red", "skipped": "yellow"}
 
 
+@connecting
 def pay(
+    connect: Connect,
     customer: Annotated[str, typer.Argument(help="Customer, by name or id.")],
     amount: Annotated[str, typer.Argument(help="Exact decimal, such as 25.50; below 0 it goes back to the customer.")],
     key: Annotated[
@@ -34,12 +34,9 @@ def pay(
     reason: Annotated[str, typer.Option("--reason", help="Needed below 0.")] = "",
     pending: Annotated[bool, typer.Option("--pending", help="It does not count until it is completed.")] = False,
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Take a payment of a customer. Done when the next call can spend it."""
-    client = connect(url, key_file, config)
+    client = connect()
     row = find_by_name(client, "/customers", "customer", customer)
     body: dict[str, Any] = {"total": amount, "description": description, "reason": reason}
     if pending:
@@ -61,15 +58,14 @@ def pay(
         out.print("[yellow]stored; the switch is away and gets it when it is back[/yellow]")
 
 
+@connecting
 def balance(
+    connect: Connect,
     customer: Annotated[str, typer.Argument(help="Customer, by name or id; all where it is left out.")] = "",
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """What customers have: balance, what calls hold of it, what is left, what today cost."""
-    client = connect(url, key_file, config)
+    client = connect()
     rows = [find_by_name(client, "/customers", "customer", customer)] if customer else list(client.items("/customers"))
     fields = ("name", "currency", "balance", "held", "available", "spent_today", "is_balance_live")
     if as_json:
@@ -81,14 +77,13 @@ def balance(
         out.print("[yellow]from the store, for the switch is away: held money is not known[/yellow]")
 
 
+@connecting
 def doctor(
+    connect: Connect,
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Check that money, CDRs and the switch agree. Exit status 1 where something does not."""
-    client = connect(url, key_file, config)
+    client = connect()
     health = client.get("/health")
     report = client.get("/invariants")
     if as_json:
