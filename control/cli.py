@@ -30,6 +30,7 @@ from control.cli_common import (
 from control.cli_decks import deck, price, upload_progress
 from control.cli_drill import drill
 from control.cli_money import balance, doctor, pay
+from control.cli_recalculate import recalculate
 from control.client import ApiError
 from control.supervisor import child_environment
 from switch.build import build_name
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.add_typer(deck, name="deck")
 app.add_typer(cdr, name="cdr")
 app.add_typer(calls, name="calls")
+app.add_typer(recalculate, name="recalculate")
 app.command()(price)
 app.command(context_settings={"ignore_unknown_options": True})(pay)
 app.command()(balance)

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
@@ -471,7 +471,8 @@ Step = tuple[Literal["cap", "card", "both", "undo"], int]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["cap", "card", "both", "undo"]), st.integers(0, 3)), max_size=8))
-@settings(max_examples=15, deadline=None)
+# Each example is a store of its own: what fails is short enough as it is found.
+@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_a_call_costs_what_the_last_rule_in_force_says(steps: list[Step]) -> None:
     async def run(folder: Path) -> None:
         async with running_control(folder) as plane:
