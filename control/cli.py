@@ -31,6 +31,7 @@ from control.cli_decks import deck, price, upload_progress
 from control.cli_drill import drill
 from control.cli_money import balance, doctor, pay
 from control.cli_recalculate import recalculate
+from control.cli_replay import replay
 from control.client import ApiError
 from control.supervisor import child_environment
 from switch.build import build_name
@@ -47,6 +48,7 @@ app.add_typer(cdr, name="cdr")
 app.add_typer(calls, name="calls")
 app.add_typer(recalculate, name="recalculate")
 app.command()(price)
+app.command()(replay)
 app.command(context_settings={"ignore_unknown_options": True})(pay)
 app.command()(balance)
 app.command()(doctor)
