@@ -78,6 +78,18 @@ class Accounts:
             held = self.ledger.hold(customer.id, call_id, wanted, least_nanos(sell))
         return held
 
+    def would_hold(self, customer: Customer, sell: Quote, talk_s: int, now_ms: int) -> int:
+        """What `hold` would answer, and nothing is put aside."""
+        limit_nanos = customer.daily_spend_limit_nanos
+        if limit_nanos is not None and self.spent_today(customer.id, now_ms) >= limit_nanos:
+            return SPEND_REACHED
+        account = self.ledger.accounts.get(customer.id)
+        left = 0 if account is None else account.available_nanos()
+        wanted = hold_nanos(sell, talk_s)
+        if wanted <= left:
+            return wanted
+        return left if left >= least_nanos(sell) and left > 0 else -1
+
     def settle(self, customer_id: int, call_id: str, charge_nanos: int, ended_ms: int) -> None:
         """A call is over: take what it cost, give back the rest of its hold."""
         self.ledger.settle(call_id, charge_nanos)

@@ -387,7 +387,7 @@ class Engine(WaitingUser):
         return True
 
     def simulate(self, request: Simulate, now: float) -> Simulated:
-        return simulated(self.tables, self.live, request, self.board.now_ms(now), now)
+        return simulated(self.tables, self.live, request, self.board.now_ms(now), now, self.board.accounts)
 
     def stats(self) -> Stats:
         counters = dict(self.board.counters)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Final
 
+from rating.money import format_amount
+from switch.accounts import SPEND_REACHED, Accounts
 from switch.frames import Simulate, Simulated, SimulatedCandidate
 from switch.policy.causes import STATUS, Cause
 from switch.policy.decide import decide
@@ -14,11 +17,19 @@ from switch.policy.verdicts import Facts, Option, Plan, Reject, Skip
 from switch.records import Candidate
 from switch.snapshot import SipUser
 
+HOLD_S: Final = 60
+"""Talk that a simulated call would hold for; the setting only moves how much of the credit it shows."""
 
-def simulated(tables: Tables, live: Live, request: Simulate, now_ms: int, now_s: float) -> Simulated:
+
+def simulated(
+    tables: Tables, live: Live, request: Simulate, now_ms: int, now_s: float, accounts: Accounts | None = None
+) -> Simulated:
     """Decide as `decide` would for an INVITE at `request.at_ms`, or now.
 
     Prices, dates and revisions are those of that time; usage, rates and health those of now.
+
+    Args:
+        accounts: whose money the call would hold; None, or another time than now, leaves that out.
     """
     user: SipUser | None = None
     at_ms = now_ms if request.at_ms is None else request.at_ms
@@ -35,7 +46,7 @@ def simulated(tables: Tables, live: Live, request: Simulate, now_ms: int, now_s:
     verdict = decide(tables, live, facts, is_simulated=True)
     if isinstance(verdict, Reject):
         return _refusal(tables, verdict)
-    return _admission(tables, live, verdict, at_ms, now_s)
+    return _admission(tables, live, verdict, at_ms, now_s, None if at_ms != now_ms else accounts)
 
 
 def _refusal(tables: Tables, reject: Reject) -> Simulated:
@@ -60,7 +71,9 @@ def _refusal(tables: Tables, reject: Reject) -> Simulated:
     )
 
 
-def _admission(tables: Tables, live: Live, plan: Plan, at_ms: int, now_s: float) -> Simulated:
+def _admission(
+    tables: Tables, live: Live, plan: Plan, at_ms: int, now_s: float, accounts: Accounts | None
+) -> Simulated:
     candidates: list[SimulatedCandidate] = []
     is_taken = False
     for option in plan.options:
@@ -70,12 +83,13 @@ def _admission(tables: Tables, live: Live, plan: Plan, at_ms: int, now_s: float)
             plan.steps.append(f"first try: {candidate.provider_name}, gateway {candidate.gateway_id}")
         candidates.append(candidate)
     candidates += [_skipped(tables, candidate) for candidate in plan.explanation[len(plan.options) :]]
+    cause = Cause.NO_VENDOR if not is_taken else _money_cause(plan, at_ms, accounts)
     if not is_taken:
         plan.steps.append("refused: no gateway of these vendors can take a call now")
     return Simulated(
-        is_admitted=is_taken,
-        status=0 if is_taken else STATUS[Cause.NO_VENDOR][0],
-        cause="" if is_taken else Cause.NO_VENDOR.value,
+        is_admitted=cause is None,
+        status=0 if cause is None else STATUS[cause][0],
+        cause="" if cause is None else cause.value,
         steps=plan.steps,
         customer_id=plan.customer.id,
         endpoint_id=None if plan.endpoint is None else plan.endpoint.id,
@@ -90,6 +104,19 @@ def _admission(tables: Tables, live: Live, plan: Plan, at_ms: int, now_s: float)
         destination=plan.sell.row.name,
         candidates=candidates,
     )
+
+
+def _money_cause(plan: Plan, now_ms: int, accounts: Accounts | None) -> Cause | None:
+    """Why the hold would be refused; None: it would not."""
+    if accounts is None:
+        return None
+    held = accounts.would_hold(plan.customer, plan.sell, HOLD_S, now_ms)
+    if held >= 0:
+        plan.steps.append(f"hold: {format_amount(held)} {plan.customer.currency}")
+        return None
+    cause = Cause.DAILY_SPEND_REACHED if held == SPEND_REACHED else Cause.BALANCE_INSUFFICIENT
+    plan.steps.append(f"refused: {cause.value} (customer {plan.customer.name})")
+    return cause
 
 
 def _weighed(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rating.rows import RateRow
-from switch.frames import Entry
+from switch.frames import Entry, Simulate
 from switch.records import Admitted, Extended
 from switch.snapshot import Customer, Delta, IngressRoute
 from tests.fakes.carrier import CENT, DEFAULT_RECORDS, with_
@@ -197,6 +197,25 @@ def test_a_switch_without_balances_takes_no_calls(tmp_path: Path) -> None:
     world.caller.invite()
     world.run_for(0.1)
     assert world.caller.statuses() == [503]
+
+
+@pytest.mark.parametrize(
+    ("balance", "changes", "cause"),
+    [
+        (10 * MINUTE, {}, ""),
+        (0, {}, "balance_insufficient"),
+        (10 * MINUTE, {"daily_spend_limit_nanos": 0}, "daily_spend_reached"),
+    ],
+)
+def test_a_simulation_says_whether_the_money_would_do_and_holds_none(
+    tmp_path: Path, balance: int, changes: dict[str, object], cause: str
+) -> None:
+    world = world_with(tmp_path, balance, **changes)
+    request = Simulate(id=1, dialled="442071234567", source_ip=CALLER[0])
+    found = world.engine.simulate(request, world.now)
+    assert (found.is_admitted, found.cause, found.status) == (not cause, cause, 402 if cause else 0)
+    assert found.steps[-1] == (f"refused: {cause} (customer Acme Voice)" if cause else "hold: 0.05 USD")
+    assert world.held() == 0
 
 
 # After a restart.
