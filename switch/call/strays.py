@@ -11,7 +11,7 @@ from typing import Final
 
 from switch.call.hops import Hops
 from switch.call.ids import Ids
-from switch.call.leg import CSEQ_JUMP, egress_leg, request_in_dialog
+from switch.call.leg import CSEQ_JUMP, CSEQ_MAX, egress_leg, request_in_dialog
 from switch.outputs import Flow, Send
 from switch.transaction.layer import Layer
 from switch.transaction.unheard import request_alone
@@ -61,7 +61,8 @@ class Strays:
         self._known[key] = Stray(ack, now)
         branch = self._ids.branch()
         # The caller may have been inside the early dialog that this confirms; how far it counted is lost.
-        data = request_in_dialog(leg, b"BYE", response.cseq + CSEQ_JUMP, local.via_start + branch, _REASON)
+        cseq = min(response.cseq + CSEQ_JUMP, CSEQ_MAX)
+        data = request_in_dialog(leg, b"BYE", cseq, local.via_start + branch, _REASON)
         request_alone(layer, b"BYE", branch, data, leg.flow, now, is_reliable=local.is_reliable)
         return True
 

@@ -216,6 +216,7 @@ def test_a_dead_side_is_found_over_a_link_that_loses_a_third(tmp_path: Path, see
     world.run_for(400)
     (cdr,) = world.cdrs
     assert cdr.cause == "keepalive_failed"
+    assert world.caller.requests("BYE")
     assert 500_000 < cdr.duration_ms <= 600_100
     world.run_for(40)
     world.assert_idle()
