@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import inspect
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +20,7 @@ from control.store.engine import Store, open_store
 from switch.frames import Account, LiveCall, Simulated, Stats
 from switch.outputs import GatewayHealth
 from switch.snapshot import Key, Record
+from tests.fakes.databases import SQLITE, Database
 
 START_MS = 1_800_000_000_000
 """2027-01-15T08:00:00Z."""
@@ -161,51 +162,49 @@ class ControlPlane:
 
 
 ROLES: tuple[Role, ...] = ("admin", "operator", "read-only")
-_template: dict[str, Any] = {}
 
 
 @asynccontextmanager
-async def running_control(folder: Path) -> AsyncIterator[ControlPlane]:
-    """A migrated store under `folder`, the API over it, and a key of each role."""
-    await _copy_template(folder)
-    store = open_store(f"sqlite:///{folder / 'tandem.db'}")
+async def running_control(folder: Path, database: Database = SQLITE) -> AsyncIterator[ControlPlane]:
+    """A migrated store, the API over it, and a key of each role."""
+    # Migrating costs more than most tests: one store is made a run, and copied.
+    url, keys = await database.copy(folder, "control", _issue_keys)
+    store = open_store(url)
     plane = ControlPlane(store, folder)
-    plane.keys = dict(_template["keys"])
+    plane.keys = dict(keys)
     # In the loop of the test itself, which the store's connections belong to.
     app: Any = create_app(plane.ctx)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://tandem.test") as client:
-        plane.client = client
-        yield plane
-    await store.close()
-
-
-async def _copy_template(folder: Path) -> None:
-    """Migrating costs more than most tests: one store is made a run, and copied."""
-    if "folder" not in _template:
-        _template["folder"] = tempfile.TemporaryDirectory()
-        store = open_store(f"sqlite:///{_template['folder'].name}/tandem.db")
-        await store.migrate()
-        plane = ControlPlane(store, Path(_template["folder"].name))
-        issued = {
-            role: await ADMIN_KEYS.issue(plane.ctx, AdminKeyNew(name=f"test {role}", role=role)) for role in ROLES
-        }
-        _template["keys"] = {role: key.key for role, key in issued.items()}
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://tandem.test") as client:
+            plane.client = client
+            yield plane
+    finally:
         await store.close()
-    shutil.copy(Path(_template["folder"].name) / "tandem.db", folder / "tandem.db")
 
 
-def with_control(test: Callable[[ControlPlane], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
-    """Run an asynchronous test on a control plane of its own."""
+async def _issue_keys(store: Store) -> dict[Role, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        context = ControlPlane(store, Path(folder)).ctx
+        return {
+            role: (await ADMIN_KEYS.issue(context, AdminKeyNew(name=f"test {role}", role=role))).key for role in ROLES
+        }
 
-    def run(tmp_path: Path) -> None:
+
+def with_control(test: Callable[[ControlPlane], Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an asynchronous test on a control plane of its own, once on each database."""
+
+    def run(tmp_path: Path, database: Database = SQLITE) -> None:
         async def inside() -> None:
-            async with running_control(tmp_path) as plane:
+            async with running_control(tmp_path, database) as plane:
                 await test(plane)
 
         asyncio.run(inside())
 
     run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+    # Pytest takes no argument with a default for a fixture, and tests that call this themselves may leave it out.
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("tmp_path", "database")]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
 
