@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from config.settings import Settings
 from switch.snapshot import Record
 from switch.wire.errors import ParseError
 from switch.wire.message import Request, Response
 from tests.fakes.world import CALLER, CHEAP, DEAR, DELAY_S, SDP, SWITCH, Address, Packet, Peer, World
 
 PATIENCE_S = 32.0
+NUMBER = "442071234567"
 
 
 class Dice:
@@ -29,17 +31,40 @@ class Dice:
         self.doubles = rng.choice((0.0, 0.1, 0.3))
         self.delays = rng.choice((0.0, 0.3, 0.6))
         self.garbles = garbles
+        # Habits of the peers; shares of 1, and spans in seconds that moments are drawn from.
+        self.cancels = 0.35
+        self.cancels_in = (0.0, 12.0)
+        self.is_silent = 0.1
+        self.rings_in = (0.0, 6.5)
+        self.answers_in = (0.0, 8.0)
+        """After ringing."""
+        self.statuses = (200, 200, 200, 200, 486, 503, 500, 404, 302)
+        self.caller_leaves = 0.6
+        self.callee_leaves = 0.4
+        self.talks_for = (0.0, 40.0)
 
     def __call__(self, share: float) -> bool:
         return self.rng.random() < share
+
+    def draw(self, span: tuple[float, float]) -> float:
+        return self.rng.uniform(*span)
 
 
 class Storm(World):
     """A world whose link and peers are ruled by dice."""
 
-    def __init__(self, folder: Path, seed: int, records: tuple[Record, ...], *, garbles: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        records: tuple[Record, ...],
+        *,
+        garbles: float = 0.0,
+        settings: Settings | None = None,
+        has_decks: bool = False,
+    ) -> None:
         self.dice = Dice(Random(seed), garbles=garbles)
-        super().__init__(folder, records=records, seed=seed)
+        super().__init__(folder, records=records, settings=settings, seed=seed, has_decks=has_decks)
         self.callers = Callers(self, CALLER)
         self.vendors = [Gateway(self, CHEAP), Gateway(self, DEAR)]
 
@@ -118,11 +143,19 @@ class Agent(Peer):
         self.world.later(interval_s, lambda: self.resend(data, is_over, min(2 * interval_s, 4.0), left_s - interval_s))
 
     def request(
-        self, method: str, call_id: bytes, cseq: int, from_value: bytes, to_value: bytes, branch: str, *lines: bytes
+        self,
+        method: str,
+        call_id: bytes,
+        cseq: int,
+        from_value: bytes,
+        to_value: bytes,
+        branch: str,
+        *lines: bytes,
+        number: str = NUMBER,
     ) -> bytes:
         host, port = self.address
         head = [
-            f"{method} sip:442071234567@192.0.2.1:5060 SIP/2.0".encode(),
+            f"{method} sip:{number}@192.0.2.1:5060 SIP/2.0".encode(),
             f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{branch}".encode(),
             b"Max-Forwards: 70",
             b"From: " + from_value,
@@ -139,10 +172,10 @@ class Agent(Peer):
 class Call:
     """A call as its caller sees it."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, host: str) -> None:
         self.number = number
-        self.call_id = b"sim%d@192.0.2.10" % number
-        self.identity = b"<sip:15557770000@192.0.2.10>;tag=c%d" % number
+        self.call_id = f"sim{number}@{host}".encode()
+        self.identity = f"<sip:15557770000@{host}>;tag=c{number}".encode()
         self.invite = b""
         self.cseq = 1
         self.has_response = False
@@ -159,16 +192,16 @@ class Callers(Agent):
         super().__init__(world, address)
         self.calls: dict[bytes, Call] = {}
 
-    def dial(self) -> None:
+    def dial(self, number: str = NUMBER) -> None:
         dice = self.world.dice
-        call = Call(len(self.calls) + 1)
+        call = Call(len(self.calls) + 1, self.address[0])
         call.acks = not dice(0.05)
         self.calls[call.call_id] = call
-        to_value = b"<sip:442071234567@192.0.2.1>"
-        call.invite = self.request("INVITE", call.call_id, 1, call.identity, to_value, f"i{call.number}")
+        to_value = f"<sip:{number}@192.0.2.1>".encode()
+        call.invite = self.request("INVITE", call.call_id, 1, call.identity, to_value, f"i{call.number}", number=number)
         self.resend(call.invite, lambda: call.has_response)
-        if dice(0.35):
-            self.world.later(dice.rng.uniform(0.0, 12.0), lambda: self.cancel(call))
+        if dice(dice.cancels):
+            self.world.later(dice.draw(dice.cancels_in), lambda: self.cancel(call))
 
     def cancel(self, call: Call) -> None:
         if not call.final:
@@ -223,8 +256,8 @@ class Callers(Agent):
                 world.later(
                     dice.rng.uniform(0.0, 10.0), lambda: self.in_dialog(call, dice.rng.choice(("INVITE", "INFO")))
                 )
-            if dice(0.6):
-                world.later(dice.rng.uniform(0.0, 40.0), lambda: self.in_dialog(call, "BYE"))
+            if dice(dice.caller_leaves):
+                world.later(dice.draw(dice.talks_for), lambda: self.in_dialog(call, "BYE"))
 
     def send_ack(self, call: Call, response: Response) -> None:
         branch = f"a{call.number}x{self.world.dice.rng.getrandbits(40)}"
@@ -300,15 +333,15 @@ class Gateway(Agent):
         ring = Ring(invite, f"t{dice.rng.getrandbits(40):x}")
         self.rings[invite.via.branch] = ring
         self.by_tag[ring.tag.encode()] = ring
-        if dice(0.1):
-            return  # silence
-        at_s = dice.rng.uniform(0.0, 6.5)
+        if dice(dice.is_silent):
+            return
+        at_s = dice.draw(dice.rings_in)
         world.later(dice.rng.uniform(0.0, 0.3), lambda: self.progress(ring, 100))
         if dice(0.8):
             world.later(at_s, lambda: self.progress(ring, dice.rng.choice((180, 183))))
         if dice(0.9):
-            status = dice.rng.choice((200, 200, 200, 200, 486, 503, 500, 404, 302))
-            world.later(at_s + dice.rng.uniform(0.0, 8.0), lambda: self.finish(ring, status))
+            status = dice.rng.choice(dice.statuses)
+            world.later(at_s + dice.draw(dice.answers_in), lambda: self.finish(ring, status))
 
     def progress(self, ring: Ring, status: int) -> None:
         if not ring.final:
@@ -324,8 +357,8 @@ class Gateway(Agent):
         if status == 200:
             # Without an ACK it hangs up by itself, as RFC 3261 §13.3.1.4 has it.
             self.world.later(PATIENCE_S + 1.0, lambda: None if ring.is_acked else self.hang_up(ring))
-            if dice(0.4):
-                self.world.later(dice.rng.uniform(0.0, 40.0), lambda: self.hang_up(ring))
+            if dice(dice.callee_leaves):
+                self.world.later(dice.draw(dice.talks_for), lambda: self.hang_up(ring))
             if dice(0.05):
                 self.reply(ring.invite, 200, tag=f"fork{ring.tag}")
 

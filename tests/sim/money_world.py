@@ -1,0 +1,312 @@
+"""A storm over the real journal: processes that die in it, machines that lose power, and books kept beside.
+
+The switch is put together as `switch.runtime` does it (replay, load, restore, open, keep), with the
+simulation's clock in place of threads and sockets. Peers live on while nobody answers them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from config.settings import Hold, Settings
+from config.settings import Journal as JournalSettings
+from switch.engine import Engine
+from switch.keeping import Keeping
+from switch.outputs import Send
+from switch.records import CallEnded, JournalRecord
+from switch.replay import replay
+from switch.runtime import opening_of
+from switch.snapshot import Customer, Delta, RateCard, Record, Snapshot
+from tests.fakes.world import SWITCH, Packet
+from tests.sim.agents import Callers, Storm
+from tests.sim.bank import Bank, last_sequence
+from tests.sim.books import Books, compare
+from tests.sim.disk import Disk, HandSynced
+from tests.sim.market import CUSTOMERS, address_of
+
+TICK_S = 1.0
+SYNC_S = 0.02
+
+
+class Died(Exception):
+    """The process has ended in the middle of what it did."""
+
+
+class MoneyWorld(Storm):
+    """Money, peers and one machine, all from one seed.
+
+    Args:
+        folder: of compiled decks; `disk` is the journal's.
+        starts_at_s: wall clock at the beginning, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        disk: Disk,
+        seed: int,
+        records: tuple[Record, ...],
+        openings: dict[int, int],
+        *,
+        hold: Hold,
+        segment_bytes: int,
+        starts_at_s: float,
+    ) -> None:
+        self.disk = disk
+        self.bank = Bank(openings)
+        self.books = Books(openings)
+        self.is_up = False
+        settings = Settings(hold=hold, journal=JournalSettings(segment_bytes=segment_bytes))
+        super().__init__(folder, seed, records, settings=settings, has_decks=True)
+        self.by_customer = {each: self._callers(each) for each in CUSTOMERS}
+        self.by_key = {(type(each), each.id): each for each in records}
+        self.version = 1
+        self.deltas: list[Delta] = []
+        self.saved = Snapshot(version=1, records=records)
+        """What the switch finds at its next start; it may be behind."""
+        self.wall_offset_s = starts_at_s - self.now
+        self.boots = 1
+        self.runs = 0
+        self.dies_in = -1
+        """Batches of records until the process dies while it writes one; -1: it does not."""
+        self.cdrs_of_run = 0
+        self.recovered_calls = 0
+        self.was_set = False
+        """Whether the wall clock was moved."""
+        self.revisions: dict[int, int] = {}
+        self._is_sync_due = False
+        self.start()
+
+    def _callers(self, customer_id: int) -> Callers:
+        return (
+            self.callers if address_of(customer_id) == self.callers.address else Callers(self, address_of(customer_id))
+        )
+
+    # The process.
+
+    def start(self) -> None:
+        """Begin a process on what the one before left: from its journal, as `switch.runtime` does."""
+        zones = {each.id: each.time_zone for each in self.saved.records if isinstance(each, Customer)}
+        survived = last_sequence(self.disk.folder, self.bank.sequence)
+        recovered = replay(self.disk.folder, zones)
+        again = replay(self.disk.folder, zones)
+        assert described(recovered) == described(again), "a replay changes nothing"
+        assert recovered.findings == [], recovered.findings
+        self.books.lose_after(survived, recovered)
+        self.runs += 1
+        self.seed += 1
+        engine = self.engine = Engine(
+            self.settings, self.settings.sip.listeners, Random(self.seed), self.wall_offset_s, self.folder, now=self.now
+        )
+        engine.boot_id = f"boot {self.boots}"
+        engine.load(self.saved)
+        loaded = engine.take_outputs()
+        engine.restore(recovered, self.now)
+        restored = engine.take_outputs()
+        opening = opening_of(recovered, loaded.records, restored.records, engine.boot_id)
+        journal = HandSynced.open(
+            self.disk.folder,
+            self.settings.journal,
+            self._journal_failed,
+            checkpoint=lambda: self.engine.checkpoint(self.now),
+            opening=opening,
+            wall_us=int((self.now + self.wall_offset_s) * 1_000_000),
+        )
+        assert isinstance(journal, HandSynced)
+        self.journal_file = journal
+        self.keeping = Keeping(engine, journal, self._collect)
+        self.cdrs_of_run = sum(isinstance(record, CallEnded) for record in opening)
+        self.recovered_calls = len(recovered.calls)
+        self.books.begin_run(zones)
+        self._follow_revisions(self.saved.records)
+        self.books.note(self.journal_file.last_sequence, opening, self)
+        self.is_up = True
+        for send in [*loaded.sends, *restored.sends]:
+            self._send(send)
+        for delta in self.deltas:
+            if delta.version > self.saved.version:
+                self._apply(delta)
+        self.bank.greet(engine, self.now)
+        self.books.forgive(engine.board)
+        self._collect()
+        run = self.runs
+        self.later(TICK_S, lambda: self._tick(run))
+
+    def _journal_failed(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def die(self, *, has_power: bool, boots: bool, down_s: float) -> None:
+        """End the process, and begin the next after `down_s`; with the power goes what was not synced.
+
+        Args:
+            boots: the machine starts anew, and its monotonic clock somewhere else.
+        """
+        self.dies_in = -1
+        self.is_up = False
+        self.journal_file.die()
+        if not has_power:
+            self.disk.lose_power(self.dice.rng)
+        self._run_alone(down_s)
+        if boots:
+            self.boots += 1
+            jump = self.dice.rng.uniform(5.0, 2_000.0) - self.now
+            self._queue = [(at + jump, serial, what) for at, serial, what in self._queue]
+            heapq.heapify(self._queue)
+            self.now += jump
+            self.wall_offset_s -= jump
+        self.start()
+        self.run_for(0.0)  # timers that came due while nobody ran
+
+    def _run_alone(self, seconds: float) -> None:
+        """Time passes for everybody but the switch."""
+        until = self.now + seconds
+        while self._queue and self._queue[0][0] <= until:
+            at, _, what = heapq.heappop(self._queue)
+            self.now = max(self.now, at)
+            self._deliver(what)
+        self.now = until
+
+    def _deliver(self, packet: Packet | Callable[[], None]) -> None:
+        if self.is_up or not isinstance(packet, Packet) or packet.target != SWITCH:
+            super()._deliver(packet)
+
+    def _tick(self, run: int) -> None:
+        """What the runtime does once a second."""
+        if run != self.runs or not self.is_up:
+            return
+        self.engine.set_wall_offset(self.wall_offset_s)
+        self.engine.beat(self.now)
+        self._collect()
+        self.keeping.step()
+        self.later(TICK_S, lambda: self._tick(run))
+
+    # What the engine says.
+
+    def _collect(self) -> None:
+        outputs = self.engine.take_outputs()
+        if not self.is_up:
+            return
+        if outputs.records:
+            self._write(outputs.records)
+        self.cdrs.extend(record.cdr for record in outputs.records if isinstance(record, CallEnded))
+        self.events.extend(outputs.events)
+        for send in outputs.sends:
+            self._send(send)
+
+    def _send(self, send: object) -> None:
+        assert isinstance(send, Send)
+        self.carry(SWITCH, send.flow.address, send.data)
+
+    def _write(self, records: list[JournalRecord]) -> None:
+        journal, dice = self.journal_file, self.dice
+        is_last = self.dies_in == 0
+        self.dies_in -= self.dies_in >= 0
+        if is_last and dice(0.25):
+            raise Died  # before a byte of it was written
+        size, number = journal.size, journal.segment_number
+        last = journal.append(records)
+        self.cdrs_of_run += sum(isinstance(record, CallEnded) for record in records)
+        self.books.note(last, records, self)
+        if is_last:
+            if dice(0.5):
+                journal.tear(size, number, dice.rng.random())
+            raise Died
+        if not self._is_sync_due:
+            self._is_sync_due = True
+            run = self.runs
+            self.later(SYNC_S, lambda: self._sync(run))
+
+    def _sync(self, run: int) -> None:
+        self._is_sync_due = False
+        if run == self.runs and self.is_up:
+            self.journal_file.sync()
+
+    # The control plane.
+
+    def change(self, *put: Record) -> None:
+        """A reload: applied at once, saved when it suits."""
+        self.version += 1
+        delta = Delta(version=self.version, put=put)
+        self.deltas.append(delta)
+        for record in put:
+            self.by_key[type(record), record.id] = record
+        self._apply(delta)
+        self._collect()
+
+    def _apply(self, delta: Delta) -> None:
+        self.engine.apply(delta)
+        self._follow_revisions(delta.put)
+        self.books.forgive(self.engine.board)
+
+    def _follow_revisions(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            if isinstance(record, RateCard):
+                self.revisions[record.id] = record.revisions[0].id
+
+    def save(self) -> None:
+        """The switch writes its snapshot down."""
+        self.saved = Snapshot(version=self.version, records=tuple(self.by_key.values()))
+
+    def book(self, repeats: int, *, is_answered: bool) -> None:
+        """Send entries; their acknowledgement may get lost with the connection."""
+        self.bank.send(self.engine, self.now, repeats)
+        self.books.forgive(self.engine.board)
+        self._collect()
+        if is_answered:
+            self.bank.acknowledge(self.engine)
+
+    def ingest(self, count_max: int) -> None:
+        """The store reads what is safe, and says how far it is."""
+        self.journal_file.sync()
+        self.bank.ingest(self.disk.folder, count_max)
+        for path in self.journal_file.drop_before(self.bank.sequence):
+            path.unlink()
+
+    def set_wall_clock(self, by_s: float) -> None:
+        self.was_set = True
+        self.wall_offset_s += by_s
+
+    # What must be so.
+
+    def check(self) -> None:
+        self.books.check(self)
+
+    def check_replay(self) -> None:
+        """The files say what the switch has."""
+        zones = {each.id: each.time_zone for each in self.by_key.values() if isinstance(each, Customer)}
+        compare(replay(self.disk.folder, zones), self)
+
+    def check_end(self) -> None:
+        """All is over, all is read: store and switch have the same books."""
+        self.assert_idle()
+        self.book(0, is_answered=True)
+        while True:
+            before = self.bank.sequence
+            self.ingest(1_000)
+            if self.bank.sequence == before:
+                break
+        assert set(self.bank.cdrs) == set(self.books.ended), "the store has every CDR once"
+        for customer_id in self.bank.openings:
+            assert self.balance(customer_id) == self.bank.balance(customer_id)
+            assert self.held(customer_id) == 0
+        self.check()
+        self.check_replay()
+
+
+def described(recovered: object) -> bytes:
+    return msgspec.msgpack.encode(
+        {
+            name: [
+                (call.admitted, call.answered, call.held_nanos, call.boot_id) if hasattr(call, "admitted") else call
+                for call in value
+            ]
+            if isinstance(value, list)
+            else value
+            for name, value in vars(recovered).items()
+        }
+    )

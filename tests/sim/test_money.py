@@ -1,0 +1,39 @@
+"""Whole runs from one seed each, with money: nothing is lost, overspent or counted twice, whatever dies when.
+
+`TANDEM_SIM_SEEDS=10000` plays so many seeds instead of the few of every day; `TANDEM_SIM_FIRST` says where to
+begin. A seed that fails is named with the command that plays it alone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rating.decks import compile_deck
+from tests.sim.market import DECKS
+from tests.sim.schedule import journal_disk, play
+
+SEEDS = int(os.environ.get("TANDEM_SIM_SEEDS", "300"))
+FIRST = int(os.environ.get("TANDEM_SIM_FIRST", "0"))
+CHUNK = 10
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("decks")
+    for name, rows in DECKS.items():
+        compile_deck(rows, made / name)
+    return made
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))
+def test_money_is_neither_lost_nor_overspent_whatever_happens(folder: Path, first: int) -> None:
+    for seed in range(first, min(first + CHUNK, FIRST + SEEDS)):
+        try:
+            with journal_disk() as disk:
+                play(folder, seed, disk)
+        except BaseException as error:
+            error.add_note(f"seed {seed}: TANDEM_SIM_SEEDS=1 TANDEM_SIM_FIRST={seed} pytest {__file__}")
+            raise
