@@ -2,7 +2,7 @@
 
 (i) what a customer began with, and paid, less every charge, is the balance; (ii) every call whose end
 was acknowledged, and every payment, is there once; (iii) no CDR ends before it begins or charges what
-was not answered; (iv) calls that are gone hold nothing.
+was not answered; (iv) calls that are gone hold nothing. And no vendor was sent a call that the switch knows nothing of.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class Books:
         self.plane = plane
         self.ended: set[str] = set()
         """Call-IDs whose BYE was answered."""
+        self.reached: set[str] = set()
+        """Call-IDs of INVITEs that a vendor saw."""
         self.sent: list[Entry] = []
         """In order of ids; the last one may not be known to be booked."""
         self.booked = 0
@@ -72,4 +74,6 @@ class Books:
         live = plane.live_calls()
         assert account.holds == len(live) == calls
         assert account.held_nanos == sum(call.held_nanos for call in live)
-        assert {call.call_id for call in live} & seen.keys() == set()
+        here = {call.call_id for call in live}
+        assert here & seen.keys() == set()
+        assert self.reached <= here | seen.keys()
