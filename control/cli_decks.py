@@ -208,6 +208,8 @@ def _print_diff(answer: dict[str, Any], limit: int) -> None:
 
 
 def _print_losses(answer: dict[str, Any], limit: int) -> None:
+    for names in answer["not_compared"]:
+        out.print(f"too many rows: {names} was not compared", markup=False)
     if not answer["losing"]:
         out.print(f"no destination loses money, of {answer['compared']} with a price on both sides")
         return
@@ -217,7 +219,7 @@ def _print_losses(answer: dict[str, Any], limit: int) -> None:
     shown = answer["items"][:limit]
     print_table(
         "",
-        ["", "prefix", "destination", "sold by", "at", "bought by", "at", "lengths", "worst", "mean"],
+        ["", "prefix", "destination", "sold by", "rate", "bought by", "rate", "lengths", "worst", "mean"],
         [_loss_row(loss) for loss in shown],
     )
     if answer["losing"] > len(shown):

@@ -30,6 +30,8 @@ from switch.snapshot import RateCard
 RANGES_MAX: Final = 20
 """Ranges of lengths that are listed of one destination; the lengths in all are counted."""
 KNOWN_MAX: Final = 65_536
+COMPARED_MAX: Final = 3_000_000
+"""Destinations after which no further pair of cards is begun: about a minute, and someone waits for the answer."""
 NICENESS: Final = 10
 
 _MINUTE_MS: Final = 60_000
@@ -123,6 +125,8 @@ class Losses(msgspec.Struct, frozen=True, kw_only=True):
     """The largest losses first."""
     more: int
     """That are not listed."""
+    not_compared: list[str]
+    """Pairs of cards, sold by and bought by, that were left for a question of their own: there are too many rows."""
 
 
 class _Found:
@@ -154,7 +158,11 @@ def find_losses(
         os.nice(niceness)
     compared = losing = newly_losing = listed = number = 0
     largest: list[tuple[int, int, _Found]] = []
+    not_compared: list[str] = []
     for pair in of_pairs:
+        if compared >= COMPARED_MAX:
+            not_compared.append(f"{pair.sell.card.name} / {pair.buy.card.name}")
+            continue
         walk = _Walk(pair, at_ms, max_s)
         for prefix, sell_row, buy_row in priced_pairs(walk.sell, walk.buy, at_ms):
             compared += 1
@@ -183,7 +191,14 @@ def find_losses(
                 push(largest, (-worst_nanos, number, found))
     ranges: dict[tuple[object, ...], list[tuple[int, int]]] = {}
     items = [_loss(found, max_s, ranges) for _, _, found in sorted(largest, reverse=True)]
-    return Losses(compared=compared, losing=losing, newly_losing=newly_losing, items=items, more=listed - len(items))
+    return Losses(
+        compared=compared,
+        losing=losing,
+        newly_losing=newly_losing,
+        items=items,
+        more=listed - len(items),
+        not_compared=not_compared,
+    )
 
 
 def priced_pairs(sell: Deck, buy: Deck, at_ms: int) -> Iterator[tuple[str, RateRow, RateRow]]:

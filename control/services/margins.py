@@ -71,6 +71,8 @@ class LossQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     at: Moment | None = None
     """Whose prices count of all other cards, and of rows with dates; left out: now."""
     max_duration_s: Seconds = MAX_DURATION_S
+    with_card: Id | None = None
+    """Only this card on the other side; left out: all that the card is tied to."""
     only_new: bool = False
     """Leave out destinations that lose by what is in force already."""
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
@@ -153,6 +155,8 @@ async def losses(ctx: Context, card_id: int, revision_id: int, query: LossQuery)
         card = await _card(tx, "card_id", card_id)
         side = await _side(ctx, tx, card, revision_id, at_ms)
         tied = await tied_pairs(ctx, tx, side, at_ms)
+    if query.with_card is not None:
+        tied = tuple(pair for pair in tied if query.with_card in (pair.sell.card.id, pair.buy.card.id))
     return await compare(tied, at_ms, query)
 
 

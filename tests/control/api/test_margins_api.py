@@ -91,6 +91,10 @@ async def test_a_proposed_sell_revision_is_held_against_the_cards_it_leaves_thro
     proposed = await make_revision(plane, cards.sell, RateRow("4", "Europe", 4 * CENT), is_active=False)
     shown = await plane.get(f"/rate-cards/{cards.sell}/revisions/{proposed}/losses")
     assert {(loss["prefix"], loss["sell_prefix"]) for loss in shown["items"]} == {("44", "4"), ("447", "4")}
+    shown = await plane.get(f"/rate-cards/{cards.sell}/revisions/{proposed}/losses?with_card={cards.buy}")
+    assert shown["losing"] == 2
+    shown = await plane.get(f"/rate-cards/{cards.sell}/revisions/{proposed}/losses?with_card=99")
+    assert (shown["compared"], shown["not_compared"]) == (0, [])
     await plane.patch(f"/rate-cards/{cards.buy}", {"enabled": False})
     shown = await plane.get(f"/rate-cards/{cards.sell}/revisions/{proposed}/losses")
     assert (shown["compared"], shown["items"]) == (0, [])

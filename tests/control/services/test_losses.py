@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +127,15 @@ def test_short_calls_lose_to_whole_minutes_and_a_route_says_what_that_means_to_i
     assert (loss.worst_margin, loss.worst_at_s) == ("-0.049", 1)
     assert [(r.from_s, r.to_s) for r in loss.losing][:2] == [(1, 49), (61, 99)]
     assert [(m.route_id, m.calls, m.margin) for m in loss.expected] == [(7, 100, "-0.0305"), (8, 100, "0.1")]
+
+
+def test_pairs_that_would_take_too_long_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control.services.losses.COMPARED_MAX", 2)
+    wide = pair_of(
+        tmp_path, [RateRow(prefix, "", CENT) for prefix in "123"], [RateRow(prefix, "", 1) for prefix in "123"]
+    )
+    losses = find_losses((wide, wide, wide), NOW_MS, 60, 10)
+    assert (losses.compared, losses.not_compared) == (3, ["Retail / Vendor", "Retail / Vendor"])
 
 
 def test_a_rate_of_another_hour_is_found(tmp_path: Path) -> None:
