@@ -6,8 +6,10 @@ others are appended here, within a change, and are in the switch's balance befor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
+import msgspec
 from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.engine import RowMapping
 
@@ -29,6 +31,23 @@ _MOVE: Final = text(
     "INSERT INTO accounts (customer_id, balance_nanos) VALUES (:customer_id, :amount_nanos)"
     " ON CONFLICT (customer_id) DO UPDATE SET balance_nanos = accounts.balance_nanos + excluded.balance_nanos"
 ).bindparams(bindparam("customer_id"), bindparam("amount_nanos"))
+
+
+class EntryNew(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry to be appended; see `append` for its fields."""
+
+    customer_id: int
+    kind: BookedKind
+    amount_nanos: int
+    net_nanos: int | None = None
+    tax_nanos: int | None = None
+    at_ms: int | None = None
+    description: str = ""
+    note: str = ""
+    cdr_number: int | None = None
+    payment_id: int | None = None
+    reversed_id: int | None = None
+    reference: str = ""
 
 
 async def append(
@@ -61,30 +80,51 @@ async def append(
     Raises:
         Conflict: the balance would pass what the store can count.
     """
-    after = await balance_of(change.tx, customer_id) + amount_nanos
-    if abs(after) > BALANCE_NANOS_MAX:
-        raise Conflict(f"The balance would be {format_amount(after)}: beyond what can be counted.")
-    entries = tables.ledger_entries
-    values = {
-        "customer_id": customer_id,
-        "kind": kind,
-        "amount_nanos": amount_nanos,
-        "net_nanos": net_nanos,
-        "tax_nanos": tax_nanos,
-        "at_ms": change.now_ms if at_ms is None else at_ms,
-        "cdr_number": cdr_number,
-        "payment_id": payment_id,
-        "reversed_id": reversed_id,
-        "reference": reference,
-        "description": description,
-        "note": note,
-        "actor": change.actor.name,
-    }
-    made = await change.tx.execute(insert(entries).values(**values).returning(entries.c.id))
-    entry_id: int = made.scalar_one()
-    await change.tx.execute(_MOVE, {"customer_id": customer_id, "amount_nanos": amount_nanos})
-    change.entries.append(Entry(entry_id, customer_id, amount_nanos))
-    return entry_id
+    entry = EntryNew(
+        customer_id=customer_id,
+        kind=kind,
+        amount_nanos=amount_nanos,
+        net_nanos=net_nanos,
+        tax_nanos=tax_nanos,
+        at_ms=at_ms,
+        description=description,
+        note=note,
+        cdr_number=cdr_number,
+        payment_id=payment_id,
+        reversed_id=reversed_id,
+        reference=reference,
+    )
+    return (await append_all(change, [entry]))[0]
+
+
+async def append_all(change: Change, entries: Sequence[EntryNew]) -> list[int]:
+    """The same for many at once, at a fraction of the cost of each; their ids, in their order."""
+    if not entries:
+        return []
+    moved: dict[int, int] = {}
+    for entry in entries:
+        moved[entry.customer_id] = moved.get(entry.customer_id, 0) + entry.amount_nanos
+    for customer_id, amount_nanos in moved.items():
+        after = await balance_of(change.tx, customer_id) + amount_nanos
+        if abs(after) > BALANCE_NANOS_MAX:
+            raise Conflict(f"The balance would be {format_amount(after)}: beyond what can be counted.")
+    table = tables.ledger_entries
+    rows = [
+        {
+            **msgspec.structs.asdict(entry),
+            "at_ms": change.now_ms if entry.at_ms is None else entry.at_ms,
+            "actor": change.actor.name,
+        }
+        for entry in entries
+    ]
+    made = await change.tx.execute(insert(table).returning(table.c.id, sort_by_parameter_order=True), rows)
+    ids = list(made.scalars())
+    await change.tx.execute(
+        _MOVE, [{"customer_id": customer_id, "amount_nanos": amount} for customer_id, amount in moved.items()]
+    )
+    for entry_id, entry in zip(ids, entries, strict=True):
+        change.entries.append(Entry(entry_id, entry.customer_id, entry.amount_nanos))
+    return ids
 
 
 async def reverse(change: Change, entry_id: int, *, description: str = "", note: str = "") -> int:

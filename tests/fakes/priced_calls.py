@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from control.services.call_entries import insert_entries, last_numbers
 from control.services.cdrs import insert_batch
+from control.services.ledger import balance_of
 from control.services.records import rate_card_record
 from control.store import tables
 from rating.decks import Deck
@@ -132,7 +133,9 @@ class Exchange:
         wanted = self.customer if customer is None else customer
         async with self.plane.store.read() as tx:
             rows = await tx.execute(select(entries.amount_nanos).where(entries.customer_id == wanted))
-            return sum(rows.scalars())
+            found = sum(rows.scalars())
+            assert await balance_of(tx, wanted) == found, "the running balance is the sum of its entries"
+            return found
 
     async def charged(self, cdr_id: str) -> int:
         """What the ledger has taken for one call, all its corrections in."""
