@@ -38,10 +38,12 @@ class Dice:
         self.rings_in = (0.0, 6.5)
         self.answers_in = (0.0, 8.0)
         """After ringing."""
-        self.statuses = (200, 200, 200, 200, 486, 503, 500, 404, 302)
+        self.statuses: tuple[int, ...] = (200, 200, 200, 200, 486, 503, 500, 404, 302)
         self.caller_leaves = 0.6
         self.callee_leaves = 0.4
         self.talks_for = (0.0, 40.0)
+        self.forgets = 0.0
+        """A vendor that has answered goes away without a word."""
 
     def __call__(self, share: float) -> bool:
         return self.rng.random() < share
@@ -180,6 +182,7 @@ class Call:
         self.cseq = 1
         self.has_response = False
         self.final = 0
+        self.finals: set[int] = set()
         self.to_value = b""
         self.acks = True
         self.is_over = False
@@ -243,6 +246,7 @@ class Callers(Agent):
             return
         is_first = not call.final
         call.final = response.status
+        call.finals.add(response.status)
         if response.status >= 300:
             ack = call.invite.replace(b"INVITE sip", b"ACK sip", 1).replace(b"CSeq: 1 INVITE", b"CSeq: 1 ACK", 1)
             if call.acks:
@@ -286,6 +290,7 @@ class Ring:
         self.final = 0
         self.is_acked = False
         self.is_over = False
+        self.is_forgotten = False
 
 
 class Gateway(Agent):
@@ -302,6 +307,8 @@ class Gateway(Agent):
         dice = self.world.dice
         method = message.method
         ring = self.by_tag.get(message.to_tag)
+        if ring is not None and ring.is_forgotten:
+            return
         if method == b"INVITE" and not message.to_tag:
             self.on_invite(message)
         elif method == b"CANCEL":
@@ -361,6 +368,11 @@ class Gateway(Agent):
                 self.world.later(dice.draw(dice.talks_for), lambda: self.hang_up(ring))
             if dice(0.05):
                 self.reply(ring.invite, 200, tag=f"fork{ring.tag}")
+            if dice(dice.forgets):
+                self.world.later(dice.draw(dice.talks_for), lambda: self.forget(ring))
+
+    def forget(self, ring: Ring) -> None:
+        ring.is_forgotten = ring.is_over = True
 
     def hang_up(self, ring: Ring) -> None:
         if ring.is_over:

@@ -6,11 +6,13 @@ Nothing here asks the ledger what it thinks: balances are opening + entries - ch
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from rating.quotes import price
+from rating.quotes import minute_rate_nanos, price
 from rating.spending import DaySpend
 from switch.billed import BilledCall
 from switch.board import Board
@@ -126,6 +128,8 @@ class Books:
         for customer_id in self.openings:
             booked = world.bank.booked(customer_id, board.accounts.ledger.entry_id)
             assert world.balance(customer_id) == self.balance(customer_id, booked), f"balance of {customer_id}"
+        if world.is_clock_steady:
+            self._check_spending(world)
         check_channels(board)
         self._check_floors(board)
         self._check_limits(board)
@@ -134,6 +138,19 @@ class Books:
         counters = board.counters
         begun = counters.get("calls_attempted", 0) + world.recovered_calls
         assert begun == world.cdrs_of_run + len(live) + len(world.engine.waiting), "each call has one CDR, or goes on"
+
+    def _check_spending(self, world: MoneyWorld) -> None:
+        """Today's spending is that of the CDRs whose calls ended today, on the customer's clocks."""
+        board = world.engine.board
+        now_ms = board.now_ms(world.now)
+        for customer in board.tables.customers.values():
+            zone = ZoneInfo(customer.time_zone)
+            today = datetime.fromtimestamp(now_ms / 1_000, zone).date()
+            cdrs = [note.cdr for note in self.ended.values() if note.cdr.customer_id == customer.id]
+            spent = sum(
+                cdr.gross_nanos for cdr in cdrs if datetime.fromtimestamp(cdr.ended_ms / 1_000, zone).date() == today
+            )
+            assert board.accounts.spent_today(customer.id, now_ms) == spent, f"spent today by {customer.id}"
 
     def forgive(self, board: Board) -> None:
         """A limit was lowered, an entry debited: what is below a limit now may stay there."""
@@ -166,6 +183,9 @@ def check_admitted(record: Admitted, world: MoneyWorld) -> None:
     quote = restored_quote(record.sell)
     assert quote.revision_id == world.revisions[quote.card_id]
     assert quote.row in SELL_ROWS[quote.revision_id]
+    if world.is_clock_steady:  # an INVITE that waits while the clock is set keeps the price of its arrival
+        assert quote.at_ms == int((record.invited_at + record.wall_offset_s) * 1_000)
+    assert quote.rate_nanos == minute_rate_nanos(quote, quote.at_ms)
     assert record.dialled_out.startswith(quote.row.prefix)
 
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Self
 
 from switch.journal import Journal
 from switch.segments import list_segments
+
+SHM = Path("/dev/shm")
 
 
 class HandSynced(Journal):
@@ -87,3 +92,10 @@ class Disk:
     def _sync_folder(self, fd: int) -> None:
         assert stat.S_ISDIR(os.fstat(fd).st_mode)
         self._names = frozenset(os.listdir(fd))
+
+
+@contextmanager
+def journal_disk() -> Iterator[Disk]:
+    """A folder in memory where there is one: the simulation decides what is durable."""
+    with tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as name, Disk(Path(name)) as disk:
+        yield disk

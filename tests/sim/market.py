@@ -9,12 +9,24 @@ from switch.snapshot import Customer, Endpoint, Gateway, IngressRoute, Provider,
 from tests.fakes.carrier import CENT
 from tests.fakes.world import Address
 
+MIDNIGHT_MINUTES = tuple(day * 24 * 60 for day in range(1, 7))
+"""Minutes of the week at which nights end days; the one from Sunday to Monday is left out."""
+
 PREPAID, POSTPAID, BUFFERED, DAILY = 1, 2, 3, 4
 CUSTOMERS = (PREPAID, POSTPAID, BUFFERED, DAILY)
 
 RETAIL, WHOLESALE, BUY_CHEAP, BUY_DEAR = 1, 2, 5, 6
 
-NUMBERS = ("442071234567", "442071234568", "493012345678", "331234567890", "12125550100", "8005551234", "390612345678")
+NUMBERS = (
+    "442071234567",
+    "442071234568",
+    "493012345678",
+    "331234567890",
+    "12125550100",
+    "8005551234",
+    "390612345678",
+    "61291234567",
+)
 """One of them in a test that needs no other: the first."""
 
 
@@ -27,13 +39,16 @@ def sell_rows(percent: int) -> tuple[RateRow, ...]:
         RateRow("33", "whole minutes after free seconds", 45 * cent, 60, 60, grace_s=6),
         RateRow("1", "a minimum and a maximum", 37 * cent + 1, 1, 7, minimum_s=12, max_cost_nanos=40 * cent),
         RateRow("800", "free", 0),
+        RateRow(
+            "61", "dearer after midnight", 20 * cent, windows=tuple((m, m + 60, 60 * cent) for m in MIDNIGHT_MINUTES)
+        ),
         RateRow("39", "tiers", 80 * cent, 5, 5, tiers=((20, 20 * cent), (60, 120 * cent))),
     )
 
 
 def buy_rows(percent: int) -> tuple[RateRow, ...]:
     cent = CENT * percent // 100
-    return tuple(RateRow(prefix, "bought", 30 * cent) for prefix in ("44", "49", "33", "1", "800", "39"))
+    return tuple(RateRow(prefix, "bought", 30 * cent) for prefix in ("44", "49", "33", "1", "800", "39", "61"))
 
 
 SELL_ROWS: dict[int, tuple[RateRow, ...]] = {

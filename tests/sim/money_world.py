@@ -13,15 +13,15 @@ from random import Random
 
 import msgspec
 
-from config.settings import Hold, Settings
-from config.settings import Journal as JournalSettings
+from config.settings import Settings
 from switch.engine import Engine
+from switch.journal import DRAFT_SUFFIX
 from switch.keeping import Keeping
 from switch.outputs import Send
 from switch.records import CallEnded, JournalRecord
 from switch.replay import replay
 from switch.runtime import opening_of
-from switch.snapshot import Customer, Delta, RateCard, Record, Snapshot
+from switch.snapshot import Customer, Delta, Key, RateCard, Record, Snapshot
 from tests.fakes.world import SWITCH, Packet
 from tests.sim.agents import Callers, Storm
 from tests.sim.bank import Bank, last_sequence
@@ -53,15 +53,13 @@ class MoneyWorld(Storm):
         records: tuple[Record, ...],
         openings: dict[int, int],
         *,
-        hold: Hold,
-        segment_bytes: int,
+        settings: Settings,
         starts_at_s: float,
     ) -> None:
         self.disk = disk
         self.bank = Bank(openings)
         self.books = Books(openings)
         self.is_up = False
-        settings = Settings(hold=hold, journal=JournalSettings(segment_bytes=segment_bytes))
         super().__init__(folder, seed, records, settings=settings, has_decks=True)
         self.by_customer = {each: self._callers(each) for each in CUSTOMERS}
         self.by_key = {(type(each), each.id): each for each in records}
@@ -76,8 +74,9 @@ class MoneyWorld(Storm):
         """Batches of records until the process dies while it writes one; -1: it does not."""
         self.cdrs_of_run = 0
         self.recovered_calls = 0
-        self.was_set = False
-        """Whether the wall clock was moved."""
+        self.has_lost_power = False
+        self.is_clock_steady = True
+        """The wall clock was never moved."""
         self.revisions: dict[int, int] = {}
         self._is_sync_due = False
         self.start()
@@ -150,7 +149,10 @@ class MoneyWorld(Storm):
         self.is_up = False
         self.journal_file.die()
         if not has_power:
+            self.has_lost_power = True
             self.disk.lose_power(self.dice.rng)
+        if self.dice(0.1):  # it died, or the machine did, while it made its first segment
+            (self.disk.folder / f"{self.journal_file.segment_number + 1:08d}{DRAFT_SUFFIX}").write_bytes(b"half")
         self._run_alone(down_s)
         if boots:
             self.boots += 1
@@ -228,13 +230,16 @@ class MoneyWorld(Storm):
 
     # The control plane.
 
-    def change(self, *put: Record) -> None:
+    def change(self, put: tuple[Record, ...], remove: tuple[Record, ...] = ()) -> None:
         """A reload: applied at once, saved when it suits."""
         self.version += 1
-        delta = Delta(version=self.version, put=put)
+        keys = tuple(Key(str(each.__struct_config__.tag), each.id) for each in remove)
+        delta = Delta(version=self.version, put=put, remove=keys)
         self.deltas.append(delta)
         for record in put:
             self.by_key[type(record), record.id] = record
+        for record in remove:
+            del self.by_key[type(record), record.id]
         self._apply(delta)
         self._collect()
 
@@ -268,7 +273,7 @@ class MoneyWorld(Storm):
             path.unlink()
 
     def set_wall_clock(self, by_s: float) -> None:
-        self.was_set = True
+        self.is_clock_steady = False
         self.wall_offset_s += by_s
 
     # What must be so.
@@ -284,6 +289,7 @@ class MoneyWorld(Storm):
     def check_end(self) -> None:
         """All is over, all is read: store and switch have the same books."""
         self.assert_idle()
+        self.check_peers()
         self.book(0, is_answered=True)
         while True:
             before = self.bank.sequence
@@ -296,6 +302,25 @@ class MoneyWorld(Storm):
             assert self.held(customer_id) == 0
         self.check()
         self.check_replay()
+
+    def check_peers(self) -> None:
+        """What callers were told stands in a CDR, unless the power took the word back with the record."""
+        if self.has_lost_power:
+            return
+        written: dict[str, set[int]] = {}
+        for note in self.books.ended.values():
+            written.setdefault(note.cdr.call_id, set()).add(note.cdr.status)
+        for callers in self.by_customer.values():
+            for call in callers.calls.values():
+                assert call.finals <= written.get(call.call_id.decode(), set()), f"{call.call_id!r} was told otherwise"
+        if self.runs == 1:
+            for vendor in self.vendors:
+                left = [
+                    each.invite.call_id
+                    for each in vendor.rings.values()
+                    if each.final == 200 and each.is_acked and not each.is_over
+                ]
+                assert left == [], f"{vendor.address} goes on alone"
 
 
 def described(recovered: object) -> bytes:

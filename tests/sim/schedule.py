@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,26 +11,20 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from config.settings import Hold
-from switch.snapshot import Customer, Gateway, IngressRoute, Provider, Record
+from config.settings import Hold, Journal, Liveness, Settings
+from switch.snapshot import Customer, Gateway, IngressRoute, Provider, RateCard, Record
 from tests.fakes.carrier import CENT
 from tests.fakes.world import WALL_S
 from tests.sim.disk import Disk
 from tests.sim.market import CUSTOMERS, DAILY, NUMBERS, POSTPAID, PREPAID, market, opening_balances, retail, wholesale
 from tests.sim.money_world import Died, MoneyWorld
 
-STEPS = 22
+STEPS = 30
 LONGEST_S = 400.0
 """Longer than any timer that an ended call can have left behind."""
 
-SHM = Path("/dev/shm")
-
-
-@contextmanager
-def journal_disk() -> Iterator[Disk]:
-    """A folder in memory where there is one: the simulation decides what is durable."""
-    with tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as name, Disk(Path(name)) as disk:
-        yield disk
+REMOVED = (Provider, Gateway, IngressRoute, RateCard)
+"""Kinds that may be removed while calls still go on by them."""
 
 
 def play(folder: Path, seed: int, disk: Disk) -> MoneyWorld:
@@ -45,13 +37,21 @@ def play(folder: Path, seed: int, disk: Disk) -> MoneyWorld:
         seed,
         records,
         opening_balances(rng),
-        hold=Hold(initial_s=rng.choice((6, 20, 60)), max_s=rng.choice((30, 120, 300))),
-        segment_bytes=rng.choice((4_000, 20_000, 67_108_864)),
+        settings=Settings(
+            hold=Hold(initial_s=rng.choice((6, 20, 60)), max_s=rng.choice((30, 120, 300))),
+            journal=Journal(segment_bytes=rng.choice((4_000, 20_000, 67_108_864))),
+            liveness=Liveness(
+                keepalive_s=rng.choice((0, 8, 300)),
+                keepalive_failures=rng.choice((1, 3)),
+                recovery_probe_s=rng.choice((2.0, 20.0)),
+            ),
+        ),
         starts_at_s=_before_midnight(records, rng),
     )
     dice = world.dice
     dice.cancels, dice.is_silent, dice.talks_for = 0.12, 0.06, (0.0, 90.0)
     dice.statuses = (200, 200, 200, 200, 200, 200, 486, 503, 404)
+    dice.forgets = 0.08
     actions = _actions(world, rng)
     for _ in range(STEPS):
         action = rng.choices(list(actions), list(actions.values()))[0]
@@ -87,6 +87,9 @@ def _die(world: MoneyWorld, rng: Random) -> None:
 
 
 def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
+    missing: list[Record] = []
+    """A record that was removed; the next removal brings it back instead."""
+
     def dial() -> None:
         for _ in range(rng.choice((1, 1, 2, 4))):
             world.by_customer[rng.choice(CUSTOMERS)].dial(rng.choice(NUMBERS))
@@ -98,7 +101,13 @@ def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
             world.book(rng.choice((0, 0, 1, 5)), is_answered=rng.random() < 0.8)
 
     def change() -> None:
-        world.change(_changed(world, rng))
+        if rng.random() < 0.8:
+            world.change((_changed(world, rng),))
+        elif missing:
+            world.change((missing.pop(),))
+        else:
+            missing.append(rng.choice([each for each in world.by_key.values() if isinstance(each, REMOVED)]))
+            world.change((), (missing[0],))
         if rng.random() < 0.6:
             world.save()
 
@@ -137,7 +146,10 @@ def _changed(world: MoneyWorld, rng: Random) -> Record:
     """One record as the reload has it."""
 
     def of(kind: type[Record], record_id: int, **changes: object) -> Record:
-        changed: Record = msgspec.structs.replace(world.by_key[kind, record_id], **changes)
+        here = world.by_key.get((kind, record_id)) or rng.choice(
+            [each for each in world.by_key.values() if isinstance(each, kind)]
+        )
+        changed: Record = msgspec.structs.replace(here, **changes)
         return changed
 
     made = rng.randrange(10)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from rating.decks import compile_deck
+from tests.sim.disk import journal_disk
 from tests.sim.market import DECKS
-from tests.sim.schedule import journal_disk, play
+from tests.sim.schedule import play
 
 SEEDS = int(os.environ.get("TANDEM_SIM_SEEDS", "300"))
 FIRST = int(os.environ.get("TANDEM_SIM_FIRST", "0"))
