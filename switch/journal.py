@@ -72,8 +72,7 @@ class Journal:
         self._written = end.last
         self._synced = 0
         self._segment = Segment(end.number, segment_path(folder, end.number))
-        self._needed_from = self._begun_at = end.number + 1
-        """From `_begun_at` on a replay has balances: it is the newest segment that begins with a checkpoint."""
+        self._needed_from = end.number + 1
         self._safe_at = 0
         """What lets older segments go has to be synced up to here first."""
         self._fd = -1
@@ -147,6 +146,11 @@ class Journal:
         return self._segment.number
 
     @property
+    def segments(self) -> int:
+        """Files that are kept, the one that is written to among them."""
+        return len(self._older) + 1
+
+    @property
     def needed_from(self) -> int:
         """Number of the oldest segment that live calls have records in: it stays, and those after it."""
         return self._needed_from
@@ -208,7 +212,7 @@ class Journal:
         """
         if self._sync != "os" and self._synced < self._safe_at:
             return []  # the power could take what makes them dispensable
-        floor = self._segment.number if self._checkpoint is None else min(self._needed_from, self._begun_at)
+        floor = self._segment.number if self._checkpoint is None else self._needed_from
         older, self._older = self._older, []
         gone: list[Path] = []
         for segment, last in older:
@@ -261,7 +265,6 @@ class Journal:
             os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
             if self._size > HEADER_BYTES:  # one that a try before this left empty does
                 self._replace_segment(spool[0][0] if spool else self._next, b"")
-            has_spool = bool(spool)
             if self._checkpoint is not None:
                 spool.append((self._next, self._encode(self._checkpoint_here(self._segment.number))))
             if spool:
@@ -275,8 +278,6 @@ class Journal:
             return False
         if self._checkpoint is not None:
             self._next += 1
-            if not has_spool:
-                self._begun_at = self._segment.number
         self._spool, self._spool_bytes = [], 0
         return True
 
@@ -312,7 +313,6 @@ class Journal:
         if start:
             self._next = first + 1
             self._written = self._safe_at = first
-            self._begun_at = self._segment.number
         if self._thread is None:
             self._sync_now()
 

@@ -25,4 +25,6 @@ def add_shell_stats(
     stats.gauges["journal_spooled"] = journal.spooled
     stats.gauges["journal_sequence"] = journal.last_sequence
     stats.gauges["journal_synced_sequence"] = journal.synced_sequence
+    stats.gauges["journal_segments"] = journal.segments
+    stats.gauges["journal_segments_needed"] = journal.segment_number - journal.needed_from + 1
     stats.gauges["process_cpu_seconds"] = usage.ru_utime + usage.ru_stime

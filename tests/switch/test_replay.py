@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from config.settings import Journal as JournalSettings
 from switch.journal import Journal
-from switch.records import AccountState, Beat, Checkpoint, DeltaApplied, Extended, JournalRecord, Kept
+from switch.journal_read import JournalReader
+from switch.records import AccountState, Beat, CallEnded, Checkpoint, DeltaApplied, Extended, JournalRecord, Kept
 from switch.recovered import Recovered
 from switch.replay import replay
 from switch.segments import HEADER_BYTES, MARK, decode_record, list_segments
@@ -158,14 +160,16 @@ def test_the_first_segment_of_a_run_is_there_whole_or_not_at_all(
     books = Books(tmp_path)
     books.admit("long")
     books.journal.close()
-    before = replay(tmp_path)
+    before, real = replay(tmp_path), os.write
 
     class PowerIsGone(BaseException): ...
 
     for name in ("write", "fdatasync", "rename", "fsync"):
         with monkeypatch.context() as patch:
 
-            def die(*_: object) -> None:
+            def die(*arguments: Any) -> None:
+                if len(arguments) == 2 and isinstance(arguments[1], bytes):
+                    real(arguments[0], arguments[1][:-5])  # all but the end of the last call's record
                 raise PowerIsGone
 
             patch.setattr(Path if name == "rename" else os, name, die)
@@ -373,6 +377,23 @@ def test_records_that_waited_in_memory_count_once_there_is_room(
     books.assert_replayed()
     books.journal.close()
     books.assert_replayed()
+
+
+def test_a_batch_of_which_a_part_was_written_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    books = Books(tmp_path)
+    books.admit("a")
+    books.admit("b")
+    real = os.write
+    del books.live["a"], books.live["b"]
+    books.balance -= 70
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: real(fd, data[:-5]))  # one record whole, and most of the other
+        books.journal.append([ended("a", gross_nanos=30), ended("b", gross_nanos=40)])
+    assert books.journal.recover()
+    books.assert_replayed()
+    books.journal.close()
+    ends = [record.cdr.id for _, record in JournalReader(tmp_path).read() if isinstance(record, CallEnded)]
+    assert ends == ["a", "b"]
 
 
 def test_records_that_not_even_the_memory_took_cost_nobody_money(

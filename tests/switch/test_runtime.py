@@ -145,6 +145,7 @@ def test_what_the_engine_records_is_in_the_journal(tmp_path: Path) -> None:
         reply = await control.ask(ReadStats(id=2))
         stats = msgspec.msgpack.decode(reply.result, type=Stats)
         assert stats.gauges["journal_sequence"] > 0
+        assert (stats.gauges["journal_segments"], stats.gauges["journal_segments_needed"]) == (1, 1)
 
     play(tmp_path, scene)
     assert DeltaApplied(9, 1) in read_journal(tmp_path)
