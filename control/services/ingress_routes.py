@@ -48,6 +48,8 @@ class IngressRouteNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     capped_rate: Amount | None = None
     vendor_capped_rate: Amount | None = None
     profit_mode: ProfitMode = "off"
+    """Leaves out vendors that lose money: by the minute, at any length, or at the lengths of the route's own
+    calls together (`worst_case` while it has fewer than 30 answered ones)."""
     block_connect_fee: bool = False
     lock_cards: CardIds = ()
     exclude_cards: CardIds = ()
