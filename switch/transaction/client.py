@@ -36,7 +36,7 @@ from switch.transaction.machine import (
     TRYING,
     Table,
 )
-from switch.transaction.timers import Timer, TimerOwner
+from switch.transaction.timers import TimerOwner
 from switch.wire.message import Response
 
 
@@ -71,6 +71,7 @@ class ClientTransaction(Transaction, TimerOwner):
         Args:
             branch: the top Via's branch in `data`.
         """
+        super().__init__()
         self.layer: Layer = layer
         self.branch: bytes = branch
         self.method: bytes = method
@@ -86,9 +87,6 @@ class ClientTransaction(Transaction, TimerOwner):
         self._ack: bytes = b""
         self._token: int = 0
         self._repeat_ms: int = 0
-        self._repeat: Timer | None = None
-        self._give_up: Timer | None = None
-        self._linger: Timer | None = None
 
     def start(self, now: float) -> None:
         layer = self.layer
@@ -201,14 +199,3 @@ class ClientTransaction(Transaction, TimerOwner):
             self.terminate()
         else:
             self._linger = layer.timers.start(linger_ms, self, TIMER_LINGER, now)
-
-    def _stop_timers(self) -> None:
-        if self._repeat is not None:
-            self._repeat.stop()
-            self._repeat = None
-        if self._give_up is not None:
-            self._give_up.stop()
-            self._give_up = None
-        if self._linger is not None:
-            self._linger.stop()
-            self._linger = None

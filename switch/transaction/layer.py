@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from switch.outputs import Close, Flow, Send
-from switch.transaction.timers import Timers
+from switch.transaction.timers import Timer, Timers
 from switch.wire.message import Request
 
 MAGIC_COOKIE: Final = b"z9hG4bK"
@@ -27,10 +27,26 @@ class TimerValues:
 
 
 class Transaction:
-    """What the tables of both kinds have in common, so that one registry can hold them."""
+    """What both kinds have in common: one registry can hold them, and their timers stop together."""
+
+    def __init__(self) -> None:
+        self._repeat: Timer | None = None
+        self._give_up: Timer | None = None
+        self._linger: Timer | None = None
 
     def terminate(self) -> None:
         raise NotImplementedError
+
+    def _stop_timers(self) -> None:
+        if self._repeat is not None:
+            self._repeat.stop()
+            self._repeat = None
+        if self._give_up is not None:
+            self._give_up.stop()
+            self._give_up = None
+        if self._linger is not None:
+            self._linger.stop()
+            self._linger = None
 
 
 class Layer:

@@ -34,7 +34,7 @@ from switch.transaction.machine import (
     TRYING,
     Table,
 )
-from switch.transaction.timers import Timer, TimerOwner
+from switch.transaction.timers import TimerOwner
 from switch.wire.message import Request
 
 
@@ -68,6 +68,7 @@ class ServerTransaction(Transaction, TimerOwner):
             reply_flow: where responses go (RFC 3261 §18.2.2, RFC 3581 §4).
             via_value: the request's top Via with `received` and `rport` filled in.
         """
+        super().__init__()
         self.layer: Layer = layer
         self.key: bytes = key
         self.request: Request | None = request
@@ -82,9 +83,6 @@ class ServerTransaction(Transaction, TimerOwner):
         """Status of the last response sent; 0 before any."""
         self._response: bytes = b""
         self._repeat_ms: int = 0
-        self._repeat: Timer | None = None
-        self._give_up: Timer | None = None
-        self._linger: Timer | None = None
         layer.servers[key] = self
 
     # What the peer does.
@@ -174,14 +172,3 @@ class ServerTransaction(Transaction, TimerOwner):
             self.terminate()
         else:
             self._linger = self.layer.timers.start(interval_ms, self, TIMER_LINGER, now)
-
-    def _stop_timers(self) -> None:
-        if self._repeat is not None:
-            self._repeat.stop()
-            self._repeat = None
-        if self._give_up is not None:
-            self._give_up.stop()
-            self._give_up = None
-        if self._linger is not None:
-            self._linger.stop()
-            self._linger = None
