@@ -19,7 +19,6 @@ from switch.policy.states import client_state, state_cause
 from switch.policy.tables import Tables
 from switch.policy.vendors import choose_gateway, follows, number_for
 from switch.policy.verdicts import Facts, Option, Plan, Reject, Skip
-from switch.snapshot import Endpoint
 
 __all__ = [
     "Facts",
@@ -31,18 +30,8 @@ __all__ = [
     "client_state",
     "decide",
     "follows",
-    "identify",
     "number_for",
 ]
-
-
-def identify(tables: Tables, source_ip: str, transport: str, dialled: str) -> Endpoint | None:
-    """The endpoint that an address is, by itself, allowed to call as.
-
-    None asks for credentials, or refuses. Longest block first, then transport and tech prefix.
-    """
-    caller = tables.sources.find(source_ip, transport, _bare(dialled))
-    return None if caller is None else caller.endpoint
 
 
 def decide(tables: Tables, live: Live, facts: Facts, is_simulated: bool = False) -> Plan | Reject:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rating.rows import RateRow
 from switch.policy.causes import Cause
-from switch.policy.decide import decide, identify
+from switch.policy.decide import decide
 from switch.policy.live import CUSTOMER, ENDPOINT, INSTANCE_KEY, ROUTE, USER, Live, layer_key
 from switch.policy.verdicts import Facts, Plan, Reject
 from switch.snapshot import Client, Customer, Endpoint, IngressRoute, Provider, RateCard, Record, SipUser
@@ -277,9 +277,9 @@ def test_a_tech_prefix_of_another_customer_gives_nothing(tmp_path: Path) -> None
     reject = rejected(decide(tables, Live(), invite("5678442079460000")))
     assert reject.customer_id == 1
     assert reject.cause is Cause.NUMBER_INVALID
-    found = identify(tables, "192.0.2.20", "udp", "5678442079460000")
+    found = tables.sources.find("192.0.2.20", "udp", "5678442079460000")
     assert found is not None
-    assert found.id == 2
+    assert found.record_id == 2
 
 
 def user_records(**changes: object) -> tuple[Record, ...]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rating.decks import compile_deck
 from rating.rows import RateRow
-from switch.policy.decide import decide, identify
+from switch.policy.decide import decide
 from switch.policy.live import Live
 from switch.policy.tables import StaleDelta, Tables
 from switch.policy.verdicts import Plan, Reject
@@ -34,6 +34,12 @@ from tests.fakes.carrier import CENT, DEFAULT_RECORDS, NOW_MS, carrier, invite, 
 
 def put(tables: Tables, *records: Record, remove: tuple[Key, ...] = ()) -> None:
     tables.apply(Delta(version=tables.version + 1, put=records, remove=remove))
+
+
+def called_by(tables: Tables, source_ip: str, dialled: str) -> Endpoint | None:
+    """The endpoint that this address calls as."""
+    caller = tables.sources.find(source_ip, "udp", dialled)
+    return None if caller is None else caller.endpoint
 
 
 def view(tables: Tables) -> object:
@@ -61,7 +67,7 @@ def view(tables: Tables) -> object:
             for uid, caller in tables.user_callers.items()
         },
         [
-            identify(tables, source_ip, "udp", dialled)
+            called_by(tables, source_ip, dialled)
             for source_ip in ("192.0.2.1", "192.0.2.2", "192.0.2.77")
             for dialled in ("1", "2")
         ],
@@ -164,9 +170,9 @@ def test_of_two_records_with_one_id_the_later_counts() -> None:
         Endpoint(id=1, customer_id=1, direction="egress", host=host) for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3")
     ]
     tables.load(Snapshot(version=1, records=(Customer(id=1, name="c", status="active"), *twice)))
-    assert [bool(identify(tables, f"192.0.2.{n}", "udp", "1")) for n in (1, 2, 3)] == [False, False, True]
+    assert [bool(called_by(tables, f"192.0.2.{n}", "1")) for n in (1, 2, 3)] == [False, False, True]
     put(tables, *reversed(twice))
-    assert [bool(identify(tables, f"192.0.2.{n}", "udp", "1")) for n in (1, 2, 3)] == [True, False, False]
+    assert [bool(called_by(tables, f"192.0.2.{n}", "1")) for n in (1, 2, 3)] == [True, False, False]
 
 
 def test_a_second_user_of_one_name_is_left_out_with_a_reason() -> None:
@@ -250,7 +256,7 @@ def test_changing_a_customer_or_client_reaches_endpoints_that_were_not_sent_agai
     put(tables, Client(id=4, name="x", status="active"))
     assert isinstance(decide(tables, Live(), invite()), Plan)
     put(tables, remove=(Key("customer", 1),))
-    assert identify(tables, "192.0.2.10", "udp", "44") is None
+    assert called_by(tables, "192.0.2.10", "44") is None
 
 
 def test_a_user_is_found_by_name_and_realm_or_by_a_name_that_is_in_one_realm_only() -> None:
