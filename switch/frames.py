@@ -125,8 +125,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag="reply"):
     """msgpack of the request's own result type; nil where there is none."""
 
 
-class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `ListCalls`' result, a list."""
+class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a live call in the same words here and in the API."""
 
     cdr_id: str
     customer_id: int
@@ -141,9 +141,14 @@ class LiveCall(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     state: str
     """`trying`, `ringing`, `answered`, `ending`."""
+    duration_ms: int
+
+
+class LiveCall(CallFacts, frozen=True, kw_only=True):
+    """One row of `ListCalls`' result, a list."""
+
     invited_ms: int
     answered_ms: int | None
-    duration_ms: int
     held_nanos: int = 0
     spent_nanos: int = 0
 

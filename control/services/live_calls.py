@@ -15,29 +15,16 @@ from control.services.hosts import address_or_name
 from control.services.pages import Page, make_cursor, read_cursor
 from control.services.past_decisions import simulate_past
 from rating.money import format_amount
-from switch.frames import LiveCall, Simulate, Simulated, SimulatedCandidate
+from switch.frames import CallFacts, LiveCall, Simulate, Simulated, SimulatedCandidate
 
 CALLS_MAX: Final = 1_000
 
 _CDR_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
-class CallShown(msgspec.Struct, frozen=True, kw_only=True):
-    cdr_id: str
-    customer_id: int
-    route_id: int | None
-    endpoint_id: int | None
-    sip_user_id: int | None
-    provider_id: int | None
-    gateway_id: int | None
-    call_id: str
-    cli: str
-    dialled: str
-    source: str
-    state: str
+class CallShown(CallFacts, frozen=True, kw_only=True):
     invited: Moment
     answered: Moment | None
-    duration_ms: int
     held: str
     spent: str
 
