@@ -201,6 +201,8 @@ def check_holds(board: Board) -> None:
     calls = {call_id: call for call_id, call in board.calls.live.items() if isinstance(call, BilledCall)}
     assert held == {call_id: (_admission(call).customer_id, call.held_nanos) for call_id, call in calls.items()}
     assert all(amount >= 0 for _, amount in held.values())
+    for account in ledger.accounts.values():
+        assert account.held_nanos == sum(amount for customer_id, amount in held.values() if customer_id == account.id)
 
 
 def check_channels(board: Board) -> None:
