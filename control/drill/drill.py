@@ -67,6 +67,9 @@ async def hold_drill(options: Options, folder: Path, say: Callable[[str], None])
     finally:
         drill.close()
         status = await asyncio.to_thread(instance.stop)
+    # What was compared stays with the journal, the store and the log, where the folder is kept.
+    (folder / "witness.json").write_bytes(msgspec.json.encode(drill.witness))
+    (folder / "books.json").write_bytes(msgspec.json.encode(books))
     verdict = reconcile(drill.witness, books)
     if books != drill.reread and drill.reread is not None:
         verdict.differences.append("after one more restart the books say something else")

@@ -19,7 +19,7 @@ from typing import Final
 from control.drill.instance import is_alive
 from switch.segments import list_segments, segment_path
 
-ATTACH_S: Final = 5.0
+DETACH_S: Final = 1.0
 SEGMENTS_AHEAD: Final = 8
 """A write may be the first one of a segment that does not exist yet."""
 LOOK_S: Final = 0.0005
@@ -81,8 +81,7 @@ class JournalTrap:
                 time.sleep(LOOK_S * 4)
             return f"in journal write {self._count}"
         finally:
-            tracer.terminate()
-            tracer.wait()
+            _end(tracer, is_gone=not is_alive(self._pid))
 
     def _is_traced(self) -> bool:
         try:
@@ -109,3 +108,15 @@ class JournalTrap:
             return newest.number, newest.path.stat().st_size
         except OSError:
             return newest.number, 0
+
+
+def _end(tracer: subprocess.Popen[bytes], *, is_gone: bool) -> None:
+    """Let go of the process, or, where it is gone, of what is left of it: its parent hears of its end only then."""
+    if not is_gone:
+        tracer.terminate()
+    try:
+        tracer.wait(DETACH_S)
+    except subprocess.TimeoutExpired:
+        # A tracee that dies by parts can leave strace waiting for the rest for ever.
+        tracer.kill()
+        tracer.wait()
