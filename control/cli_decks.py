@@ -78,6 +78,9 @@ def diff_decks(
     new: Annotated[str, typer.Argument(help="Revision, or a CSV file.")],
     old: Annotated[str, typer.Argument(help="Revision that it is compared with. Default: the active one.")] = "",
     limit: Annotated[int, typer.Option("--limit", help="Rows shown; the counts are of all.")] = 50,
+    at: Annotated[
+        str, typer.Option("--at", help="Time (RFC 3339) whose prices are held against each other. Default: now.")
+    ] = "",
     losses: Annotated[
         bool, typer.Option("--losses/--no-losses", help="Show which destinations would lose money, and where.")
     ] = True,
@@ -93,12 +96,16 @@ def diff_decks(
     base = f"/rate-cards/{row['id']}/revisions"
     if Path(new).is_file():
         with upload_progress(f"{new} → {row['name']}") as progress:
-            query = {"dry_run": True, "diff": True, "losses": losses, "against": old or None}
+            query = {"dry_run": True, "diff": True, "losses": losses, "losses_at": at or None, "against": old or None}
             loaded = client.upload(base, Path(new), query, progress)
         answer, found = loaded["diff"], loaded["losses"]
     else:
         answer = client.get(f"{base}/{new}/diff", {"against": old or None})
-        found = client.get(f"{base}/{new}/losses", {"limit": min(max(limit, 1), 1_000)}) if losses else None
+        found = (
+            client.get(f"{base}/{new}/losses", {"limit": min(max(limit, 1), 1_000), "at": at or None})
+            if losses
+            else None
+        )
     if as_json:
         print_json({**answer, "losses": found} if losses else answer)
         return
@@ -208,6 +215,9 @@ def _print_diff(answer: dict[str, Any], limit: int) -> None:
 
 
 def _print_losses(answer: dict[str, Any], limit: int) -> None:
+    if answer["prices_change"]:
+        dates = ", ".join(answer["prices_change"][:5]) + (", …" if len(answer["prices_change"]) > 5 else "")
+        out.print(f"prices change at {dates}; --at compares those of then", markup=False)
     for names in answer["not_compared"]:
         out.print(f"too many rows: {names} was not compared", markup=False)
     if not answer["losing"]:

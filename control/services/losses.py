@@ -27,6 +27,8 @@ from rating.rows import WEEK_MINUTES, RateRow
 from switch.policy.cards import tariff_of
 from switch.snapshot import RateCard
 
+DATES_MAX: Final = 20
+"""Later dates that are named."""
 RANGES_MAX: Final = 20
 """Ranges of lengths that are listed of one destination; the lengths in all are counted."""
 KNOWN_MAX: Final = 65_536
@@ -125,6 +127,9 @@ class Losses(msgspec.Struct, frozen=True, kw_only=True):
     """The largest losses first."""
     more: int
     """That are not listed."""
+    prices_change: list[Moment]
+    """When rows of these cards begin or end after the time that was asked for: the next such dates, each a
+    question of its own."""
     not_compared: list[str]
     """Pairs of cards, sold by and bought by, that were left for a question of their own: there are too many rows."""
 
@@ -159,12 +164,13 @@ def find_losses(
     compared = losing = newly_losing = listed = number = 0
     largest: list[tuple[int, int, _Found]] = []
     not_compared: list[str] = []
+    dates: set[int] = set()
     for pair in of_pairs:
         if compared >= COMPARED_MAX:
             not_compared.append(f"{pair.sell.card.name} / {pair.buy.card.name}")
             continue
         walk = _Walk(pair, at_ms, max_s)
-        for prefix, sell_row, buy_row in priced_pairs(walk.sell, walk.buy, at_ms):
+        for prefix, sell_row, buy_row in priced_pairs(walk.sell, walk.buy, at_ms, dates):
             compared += 1
             worst_nanos, worst_at_s, when_ms = walk.worst(sell_row, buy_row)
             if worst_nanos >= 0:
@@ -197,31 +203,47 @@ def find_losses(
         newly_losing=newly_losing,
         items=items,
         more=listed - len(items),
+        prices_change=[ms_moment(each) for each in sorted(dates)],
         not_compared=not_compared,
     )
 
 
-def priced_pairs(sell: Deck, buy: Deck, at_ms: int) -> Iterator[tuple[str, RateRow, RateRow]]:
-    """Every prefix of either deck with the row that prices its numbers on each side, where both have one."""
+def priced_pairs(
+    sell: Deck, buy: Deck, at_ms: int, dates: set[int] | None = None
+) -> Iterator[tuple[str, RateRow, RateRow]]:
+    """Every prefix of either deck with the row that prices its numbers on each side, where both have one.
+
+    Args:
+        dates: takes the times after `at_ms` at which rows begin or end.
+    """
+    later: set[int] = set() if dates is None else dates
     sells: list[RateRow] = []
     buys: list[RateRow] = []
     for sell_rows, buy_rows in pairs(sell.prefix_rows(), buy.prefix_rows()):
         prefix = (sell_rows or buy_rows)[0].prefix
-        is_sell_new = _step(sells, prefix, sell_rows, at_ms)
-        is_buy_new = _step(buys, prefix, buy_rows, at_ms)
+        is_sell_new = _step(sells, prefix, sell_rows, at_ms, later)
+        is_buy_new = _step(buys, prefix, buy_rows, at_ms, later)
         if (is_sell_new or is_buy_new) and sells and buys:
             yield prefix, sells[-1], buys[-1]
 
 
-def _step(stack: list[RateRow], prefix: str, rows: tuple[RateRow, ...], at_ms: int) -> bool:
+def _step(stack: list[RateRow], prefix: str, rows: tuple[RateRow, ...], at_ms: int, later: set[int]) -> bool:
     """Keep the rows whose prefixes `prefix` begins with, its own on top; whether it has one in force."""
     while stack and not prefix.startswith(stack[-1].prefix):
         stack.pop()
+    in_force: RateRow | None = None
     for row in rows:
-        if row.is_valid_at(at_ms):
-            stack.append(row)
-            return True
-    return False
+        if in_force is None and row.is_valid_at(at_ms):
+            in_force = row
+        # A deck may give every row a date of its own: only the next ones are of use.
+        for date_ms in (row.valid_from_ms, row.valid_to_ms):
+            if date_ms > at_ms and (len(later) < DATES_MAX or date_ms in later or date_ms < max(later)):
+                later.add(date_ms)
+                if len(later) > DATES_MAX:
+                    later.discard(max(later))
+    if in_force is not None:
+        stack.append(in_force)
+    return in_force is not None
 
 
 class _Walk:

@@ -160,9 +160,9 @@ async def losses(ctx: Context, card_id: int, revision_id: int, query: LossQuery)
     return await compare(tied, at_ms, query)
 
 
-async def losses_of_deck(ctx: Context, card_id: int, path: str) -> Losses:
+async def losses_of_deck(ctx: Context, card_id: int, path: str, at: Moment | None = None) -> Losses:
     """The same of a deck that no revision has yet; `path` is where it was compiled to."""
-    at_ms = ctx.now_ms()
+    at_ms = ctx.now_ms() if at is None else moment_ms("losses_at", at)
     async with ctx.store.read() as tx:
         card = await _card(tx, "card_id", card_id)
         tied = await tied_pairs(ctx, tx, Side(card=card, revision_id=0, path=path), at_ms)

@@ -68,7 +68,9 @@ class LoadQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Compare it with what is in force, or with the revision of `against`."""
     against: Id | None = None
     losses: bool = False
-    """Say where it would lose money with the cards that it is tied to."""
+    """Say where it would lose money with the cards that it is tied to …"""
+    losses_at: Moment | None = None
+    """… by the prices of that time; left out: now."""
     activate: bool = False
     """Put it in force at once …"""
     activate_at: Moment | None = None
@@ -138,7 +140,7 @@ async def load(ctx: Context, card_id: int, file: Path, sha256: str, asked: LoadQ
         if asked.diff:
             diff = await asyncio.to_thread(diff_decks, old, Deck.open(base), ctx.now_ms())
         # Before it is kept: where it shall be in force at once, what was in force until now still is.
-        losses = await losses_of_deck(ctx, card_id, str(base)) if asked.losses else None
+        losses = await losses_of_deck(ctx, card_id, str(base), asked.losses_at) if asked.losses else None
         if asked.dry_run:
             kept_nothing = msgspec.structs.replace(report, written=False)
             return Loaded(rows=report.rows, revision=None, report=kept_nothing, diff=diff, losses=losses)

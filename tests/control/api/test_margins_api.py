@@ -129,6 +129,16 @@ async def test_a_price_list_is_held_against_customer_cards_before_it_is_loaded(p
         "POST", f"{path}?activate=true&losses=true", status=201, content=text.encode(), headers=headers
     )
     assert answer.json()["losses"]["newly_losing"] == 2
+    dated = b"prefix,name,rate,valid_from\n44,UK,0.07,2027-02-01\n"
+    query = "dry_run=true&losses=true"
+    answer = await plane.request("POST", f"{path}?{query}", status=200, content=dated, headers=headers)
+    assert (answer.json()["losses"]["items"], answer.json()["losses"]["prices_change"]) == (
+        [],
+        ["2027-02-01T00:00:00Z"],
+    )
+    query += "&losses_at=2027-02-01T00:00:00Z"
+    answer = await plane.request("POST", f"{path}?{query}", status=200, content=dated, headers=headers)
+    assert [loss["prefix"] for loss in answer.json()["losses"]["items"]] == ["44"]
     answer = await plane.request("POST", f"{path}?dry_run=true", status=200, content=text.encode(), headers=headers)
     assert answer.json()["losses"] is None
 

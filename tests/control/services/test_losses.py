@@ -129,6 +129,20 @@ def test_short_calls_lose_to_whole_minutes_and_a_route_says_what_that_means_to_i
     assert [(m.route_id, m.calls, m.margin) for m in loss.expected] == [(7, 100, "-0.0305"), (8, 100, "0.1")]
 
 
+def test_prices_of_a_later_date_are_named_and_compared_when_asked_for(tmp_path: Path) -> None:
+    day_ms = 86_400_000
+    later = [NOW_MS + day * day_ms for day in range(1, 40)]
+    rows = [RateRow("44", "UK", CENT, valid_to_ms=later[0]), RateRow("44", "UK", 9 * CENT, valid_from_ms=later[0])]
+    rows += [RateRow(f"44{day}", "", CENT, valid_from_ms=later[day]) for day in range(1, 39)]
+    rows.append(RateRow("49", "Germany", CENT, valid_to_ms=NOW_MS))
+    pair = pair_of(tmp_path, [RateRow("44", "UK", 5 * CENT)], list(reversed(rows)))
+    now = find_losses((pair,), NOW_MS, 60, 10)
+    assert (now.compared, now.losing) == (1, 0)
+    assert [round(each.timestamp() * 1000) for each in now.prices_change] == later[:20]
+    then = find_losses((pair,), later[0], 60, 10)
+    assert [item.prefix for item in then.items] == ["44"]
+
+
 def test_pairs_that_would_take_too_long_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("control.services.losses.COMPARED_MAX", 2)
     wide = pair_of(
