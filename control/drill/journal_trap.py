@@ -33,6 +33,8 @@ class JournalTrap:
         self._folder = folder
         self._count = count
         self._released = threading.Event()
+        self.is_set = threading.Event()
+        """Writes are counted from here on."""
 
     def release(self) -> None:
         self._released.set()
@@ -75,6 +77,7 @@ class JournalTrap:
                 if time.monotonic() > last or not is_alive(self._pid):
                     return ""
                 time.sleep(LOOK_S)
+            self.is_set.set()
             while is_alive(self._pid):
                 if time.monotonic() > last or self._released.is_set():
                     return ""
@@ -92,6 +95,7 @@ class JournalTrap:
 
     def _watch(self, last: float) -> str:
         before, grown = self._size(), 0
+        self.is_set.set()
         while is_alive(self._pid) and time.monotonic() < last and not self._released.is_set():
             size = self._size()
             if size != before:
