@@ -31,6 +31,7 @@ import msgspec
 from config.settings import Journal as JournalSettings
 from switch.journal_end import JournalEnd, find_end
 from switch.records import Checkpoint, JournalRecord
+from switch.segment_files import create, create_whole, sync_folder, write_all
 from switch.segments import HEADER_BYTES, Segment, encode_header, encode_record, segment_path
 
 SPOOL_BYTES_MAX: Final = 67_108_864
@@ -38,7 +39,6 @@ SPOOL_BYTES_MAX: Final = 67_108_864
 REOPEN_GAP: Final = 1_048_576
 """Sequences left out at a start, more than one group can hold: a number that a reader saw before the
 power went must not come again for another record."""
-DRAFT_SUFFIX: Final = ".new"
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -241,7 +241,7 @@ class Journal:
     def _write(self, first: int, payloads: list[bytes]) -> bool:
         data = b"".join([encode_record(first + index, payload) for index, payload in enumerate(payloads)])
         try:
-            if os.write(self._fd, data) != len(data):
+            if os.write(self._fd, data) != len(data):  # `write_all`, without its call
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self._fail("write", error)
@@ -269,8 +269,7 @@ class Journal:
                 spool.append((self._next, self._encode(self._checkpoint_here(self._segment.number))))
             if spool:
                 data = b"".join([encode_record(sequence, payload) for sequence, payload in spool])
-                if os.write(self._fd, data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                write_all(self._fd, data)
                 os.fdatasync(self._fd)
                 self._size += len(data)
                 self._written = spool[-1][0]
@@ -291,8 +290,7 @@ class Journal:
                 os.ftruncate(self._fd, self._size)  # part of the write that failed may be there
                 self._replace_segment(self._spool[0][0], b"")
                 self._is_salvaging = True
-            if os.write(self._fd, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write_all(self._fd, data)
         except OSError:
             self._can_salvage = False  # one try: memory keeps them until `close`, its last chance
             return
@@ -326,15 +324,8 @@ class Journal:
         """Begin the next segment; the present one stays as it is if that fails."""
         number = self._segment.number + 1
         path = segment_path(self._folder, number)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         data = encode_header(first, self._written) + start
-        try:
-            if os.write(fd, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.close(fd)
-            path.unlink(missing_ok=True)
-            raise
+        fd = create(path, data)
         with self._lock:
             self._older.append((self._segment, self._written))
             self._retired.append(self._fd)
@@ -342,7 +333,7 @@ class Journal:
             self._is_folder_dirty = True
 
     def _open_segment(self, opening: Sequence[JournalRecord]) -> None:
-        """Begin this run's first segment under another name, so that it appears with all that it begins with."""
+        """Begin this run's first segment; a start that is cut short leaves all of it or nothing."""
         number, first = self._segment.number + 1, self._next
         path = segment_path(self._folder, number)
         parts = [encode_header(first, self._written)]
@@ -352,25 +343,11 @@ class Journal:
             parts.append(encode_record(self._next, self._encode(record)))
             self._next += 1
         data = b"".join(parts)
-        draft = path.with_suffix(DRAFT_SUFFIX)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            if os.write(fd, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if opening:
-                os.fdatasync(fd)
-            draft.rename(path)
-            if opening:
-                self._sync_folder()
-        except OSError:
-            os.close(fd)
-            draft.unlink(missing_ok=True)
-            raise
-        self._segment, self._fd, self._size = Segment(number, path), fd, len(data)
+        self._fd = create_whole(path, data) if opening else create(path, data)
+        self._segment, self._size = Segment(number, path), len(data)
+        self._is_folder_dirty = not opening
         if opening:
             self._written = self._synced = self._next - 1
-        else:
-            self._is_folder_dirty = True
 
     def _sync_now(self) -> bool:
         """Sync what was written before this call; on whichever thread does the syncs."""
@@ -386,20 +363,12 @@ class Journal:
             if self._sync != "os":
                 os.fdatasync(fd)
             if is_folder_dirty:
-                self._sync_folder()
+                sync_folder(self._folder)
         except OSError as error:
             self._fail("sync", error)
             return False
         self._synced = mark
         return True
-
-    def _sync_folder(self) -> None:
-        """A new file's name is only durable once its folder is."""
-        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
     def _sync_in_groups(self) -> None:
         while not self._is_closing:
