@@ -70,12 +70,16 @@ def read_books(client: ApiClient) -> Books:
         ApiError: it cannot be read.
     """
     return Books(
-        balances=[_balance(row) for row in client.items("/customers")],
+        balances=read_balances(client),
         cdrs=[_charged(row) for row in client.items("/cdrs", {"limit": 500})],
         live_calls=_count(client.items("/calls")),
         broken_invariants=_broken(client.get("/invariants")),
         health_faults=list(client.get("/health")["faults"]),
     )
+
+
+def read_balances(client: ApiClient) -> list[Balance]:
+    return [_balance(row) for row in client.items("/customers")]
 
 
 def count_live(client: ApiClient) -> int:

@@ -24,6 +24,7 @@ from control.drill.plan import CallPlan, Options, draw_calls
 from control.drill.prober import Prober
 from control.drill.reconcile import Verdict, reconcile
 from control.drill.vendor import Vendor
+from control.drill.watch import Watch
 from control.drill.witness import Witness
 
 CALLS_END_S: Final = 2 * TIMEOUT_S + 30.0
@@ -103,6 +104,7 @@ class _Drill:
         ]
         self._prober = Prober(instance.sip, Random(f"{seed} prober"))
         self._payer = Payer(instance, Random(f"{seed} payer"), self.witness)
+        self._watch = Watch(instance, self.witness)
         self._killer = Killer(instance, self._prober, Random(f"{seed} kills"), options, self.witness, say)
         self.witness.calls = self._caller.seen
 
@@ -125,12 +127,14 @@ class _Drill:
         loop = asyncio.get_running_loop()
         killing = asyncio.create_task(self._killer.run())
         paying = asyncio.create_task(self._payer.run())
+        watching = asyncio.create_task(self._watch.run())
         calls: set[asyncio.Task[None]] = set()
         placed, next_at = 0, loop.time()
         try:
             while placed < self._options.calls or not killing.done():
-                if killing.done():
-                    killing.result()
+                for task in (killing, paying, watching):
+                    if task.done():
+                        task.result()
                 plan = next(self._drawn)
                 self._plans[plan.serial] = plan
                 calls.add(asyncio.create_task(self._caller.play(plan)))
@@ -143,8 +147,8 @@ class _Drill:
             for call in pending:
                 call.cancel()
         finally:
-            paying.cancel()
-            killing.cancel()
+            for task in (paying, watching, killing):
+                task.cancel()
         for call in calls - pending:
             call.result()
         await self._payer.finish()

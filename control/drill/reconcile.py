@@ -195,6 +195,8 @@ def _faults_of_cdr(cdr: Charged, customer: CustomerPlan, legs: list[LegSeen]) ->
 
 def _check_money(witness: Witness, books: Books, plans: dict[str, CustomerPlan], verdict: Verdict) -> None:
     """Payments less charges are the balance, nothing is held, and nobody spent more than was allowed."""
+    verdict.checked["looks at all accounts"] = witness.looks
+    verdict.differences += [f"while calls ran, {line}" for line in witness.overdrawn]
     charged: dict[int, int] = defaultdict(int)
     for cdr in books.cdrs:
         charged[cdr.customer_id] += cdr.gross_nanos

@@ -87,3 +87,7 @@ class Witness(msgspec.Struct, kw_only=True):
     legs: list[LegSeen] = []
     payments: list[Payment] = []
     kills: list[Kill] = []
+    looks: int = 0
+    """How often all accounts were looked at while calls ran …"""
+    overdrawn: list[str] = []
+    """… and what was seen wrong with them."""

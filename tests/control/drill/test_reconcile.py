@@ -11,6 +11,7 @@ from control.drill.books import Attempted, Balance, Books, Charged
 from control.drill.carrier import CUSTOMERS, bought, sold
 from control.drill.plan import CallPlan, Ending
 from control.drill.reconcile import Verdict, reconcile
+from control.drill.watch import faults_of
 from control.drill.witness import CallSeen, Kill, LegSeen, Payment, Witness
 from rating.money import parse_amount
 
@@ -99,6 +100,7 @@ def test_books_that_agree_with_the_peers_have_no_difference() -> None:
         "CDRs": 3,
         "balances": 1,
         "calls": 3,
+        "looks at all accounts": 0,
         "payments": 1,
         "refusals": 1,
         "talk times": 2,
@@ -163,6 +165,7 @@ def unpaid(facts: Facts) -> None:
         pytest.param(set_on("books.balances.0.available_nanos", 5), "are available", id="credit that is not there"),
         pytest.param(set_on("books.balances.0.balance_nanos", lambda was: was + 1), "the balance is", id="a nano more"),
         pytest.param(set_on("books.balances.0.is_live", False), "did not say", id="a balance that is not the switch's"),
+        pytest.param(set_on("witness.overdrawn", ["x"]), "while calls ran, x", id="overdrawn for a moment"),
         pytest.param(set_on("books.live_calls", 1), "still live", id="a call that never ends"),
         pytest.param(set_on("books.broken_invariants", ["x"]), "own check: x", id="the API's own check"),
         pytest.param(set_on("books.health_faults", ["x"]), "health: x", id="a fault in health"),
@@ -181,6 +184,17 @@ def test_a_customer_who_spent_more_than_was_allowed_is_found() -> None:
     account = facts.books.balances[0]
     account.balance_nanos = account.available_nanos = parse_amount("0.01") - spent
     assert ["overspent" in line for line in facts.verdict().differences] == [True]
+
+
+def test_who_may_spend_more_than_there_is_is_found_at_any_moment() -> None:
+    account = Facts().books.balances[0]
+    assert faults_of([account]) == []
+    account.held_nanos = account.balance_nanos
+    assert faults_of([account]) == []
+    account.held_nanos += 1
+    assert len(faults_of([account])) == 1
+    account.is_live = False  # what the store has may lag behind the holds
+    assert faults_of([account]) == []
 
 
 def test_a_bye_that_came_while_the_switch_was_dead_ends_the_call_when_it_was_answered() -> None:
