@@ -178,9 +178,10 @@ def _settings(sip: int, api: int) -> Settings:
         sip=Sip(listeners=(Listener(transport="udp", host=HOST, port=sip),), allow_loopback=True),
         timers=Timers(first_reply_ms=1_000, pdd_ms=6_000, ring_ms=30_000, max_duration_s=600),
         journal=Journal(segment_bytes=1_048_576),
-        hold=Hold(initial_s=3, max_s=6),
-        # A call that came through a restart must show life before its short hold runs out.
-        liveness=Liveness(keepalive_s=10, keepalive_failures=2, keepalive_of=3, recovery_probe_s=0.2),
+        hold=Hold(initial_s=5, max_s=8),
+        # A call that came through a restart must show life before its short hold runs out; the BYE of
+        # one that was hung up meanwhile has time to be repeated before.
+        liveness=Liveness(keepalive_s=10, keepalive_failures=2, keepalive_of=3, recovery_probe_s=1.5),
         api=Api(host=HOST, port=api),
         log=Log(format="json"),
     )

@@ -73,7 +73,7 @@ def draw_calls(rng: Random) -> Iterator[CallPlan]:
             number=f"{destination.prefix}{serial:0{SERIAL_DIGITS}d}",
             ending=rng.choices(endings, shares)[0],
             ring_s=round(rng.uniform(0.05, 0.8), 3),
-            talk_s=round(rng.uniform(0.2, 5.0), 3),
+            talk_s=round(rng.uniform(0.2, 7.0), 3),
         )
 
 

@@ -105,6 +105,8 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
         verdict.check(f"ended by the switch: {cdr.cause}")
         if cdr.cause == "lost_in_restart":
             verdict.cut.append(f"{name}: ended by recovery after {cdr.duration_ms / 1_000:.3f} s")
+    elif any(kill.victim != "control" and cdr.answered_ms < kill.at_ms < cdr.ended_ms for kill in kills):
+        verdict.check("talks that went on through a kill of the switch")
     if not call.is_ended:
         verdict.differences.append(
             f"{name} is over ({cdr.cause}) and its caller never heard so: "

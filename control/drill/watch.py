@@ -46,7 +46,5 @@ def faults_of(balances: list[Balance]) -> list[str]:
     for account in balances:
         limit = limits.get(account.name)
         if limit is not None and account.is_live and account.balance_nanos + limit < account.held_nanos:
-            faults.append(
-                f"{account.name}: {account.held_nanos} held of {account.balance_nanos} nanos, limit {limit}"
-            )
+            faults.append(f"{account.name}: {account.held_nanos} held of {account.balance_nanos} nanos, limit {limit}")
     return faults

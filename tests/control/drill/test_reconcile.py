@@ -217,6 +217,13 @@ def test_calls_that_a_kill_cut_are_listed_and_are_no_difference() -> None:
     assert len(verdict.cut) == 2
 
 
+def test_calls_that_talked_on_through_a_kill_are_counted() -> None:
+    facts = Facts()
+    facts.witness.kills.append(Kill(victim="switch", how="at a random moment", at_ms=T + 2_000, recovered_s=1.0))
+    assert facts.verdict().differences == []
+    assert facts.verdict().checked["talks that went on through a kill of the switch"] == 2
+
+
 def test_recovery_may_not_charge_a_call_for_longer_than_its_peers_had_it() -> None:
     facts = Facts()
     facts.books.cdrs[1].cause = "lost_in_restart"
