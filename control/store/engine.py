@@ -2,20 +2,23 @@
 
 SQLite has one writer at a time whatever we do, so the store says it aloud: one connection writes,
 behind a lock that queues in order of arrival, and a few others read beside it from their own
-snapshot. PostgreSQL gets a plain pool for both.
+snapshot. PostgreSQL is used the same way: changes wait for each other there too, and a lock of our own
+lets them go on in the order of their commits, which the answers of several connections would not keep.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from control.store import postgres
 
 Tx = AsyncConnection
 """A connection inside a transaction: what every query function takes first."""
@@ -54,8 +57,8 @@ class Store:
         return self._writer.url.render_as_string(hide_password=False)
 
     def turn(self) -> AbstractAsyncContextManager[Any]:
-        """The right to write, where only one may: who holds it waits for no lock of the database."""
-        return self._write_lock if self._is_sqlite else nullcontext()
+        """The right to write: who holds it waits for no other transaction of this process."""
+        return self._write_lock
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
@@ -73,13 +76,22 @@ class Store:
         """Bring the schema to what this release needs; a store that is there already is kept."""
         from control.store.migrate import upgrade  # Alembic costs 0.2 s to import; readers need none of it.
 
-        async with self.begin() as tx:
-            await tx.run_sync(upgrade)
+        if self._is_sqlite:
+            async with self.begin() as tx:
+                await tx.run_sync(upgrade)
+            return
+        # A migration may take its time over millions of rows.
+        engine = postgres.writing_engine(self._writer.url, command_timeout_s=None, **JSON)
+        try:
+            async with engine.begin() as tx:
+                await postgres.check_encoding(tx)
+                await tx.run_sync(upgrade)
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         await self._reader.dispose()
-        if self._writer is not self._reader:
-            await self._writer.dispose()
+        await self._writer.dispose()
 
 
 def open_store(url: str) -> Store:
@@ -88,8 +100,8 @@ def open_store(url: str) -> Store:
     `sqlite:///file` and `postgresql://…` get their asynchronous drivers by themselves.
 
     Raises:
-        ValueError: a database that is neither of these, or SQLite in memory, which no second
-            connection could share.
+        ValueError: a database that is neither of these, an option that PostgreSQL does not have, or
+            SQLite in memory, which no second connection could share.
     """
     parsed = make_url(url)
     backend = parsed.get_backend_name()
@@ -97,10 +109,9 @@ def open_store(url: str) -> Store:
         raise ValueError(f"store.url: {backend} is not supported; use sqlite or postgresql")
     parsed = parsed.set(drivername=DRIVERS[backend])
     if backend != "sqlite":
-        engine = create_async_engine(
-            parsed, json_serializer=to_json, json_deserializer=from_json, pool_pre_ping=True, hide_parameters=True
-        )
-        return Store(engine, engine, is_sqlite=False)
+        parsed = postgres.postgres_url(parsed)
+        writer, reader = postgres.writing_engine(parsed, **JSON), postgres.reading_engine(parsed, **JSON)
+        return Store(writer, reader, is_sqlite=False)
     if parsed.database in (None, "", ":memory:"):
         raise ValueError("store.url: SQLite needs a file")
     writer = _sqlite_engine(parsed.render_as_string(hide_password=False), connections=1)
@@ -118,12 +129,14 @@ def from_json(text: str | bytes) -> Any:
     return msgspec.json.decode(text)
 
 
+JSON: Final[dict[str, Any]] = {"json_serializer": to_json, "json_deserializer": from_json}
+
+
 def _sqlite_engine(url: str, *, connections: int) -> AsyncEngine:
     return create_async_engine(
         url,
         hide_parameters=True,
-        json_serializer=to_json,
-        json_deserializer=from_json,
+        **JSON,
         pool_size=connections,
         max_overflow=0,
         # The driver must not open transactions by itself: it would open deferred ones, and a

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
@@ -16,12 +16,13 @@ from config.settings import Journal as JournalSettings
 from control.ingest import FAULTS, Ingest
 from control.link import SwitchLink
 from control.services import cdrs
-from control.sinks import SqliteSink, StoreSink
+from control.sinks import Sink, SqliteSink, StoreSink
 from control.store import tables
-from control.store.engine import Store, open_store
+from control.store.engine import Store
 from switch.journal import Journal
 from switch.journal_read import JournalCorrupt
 from switch.records import Attempt, CallEnded, Candidate, Cdr, DeltaApplied
+from tests.fakes.databases import Database, migrated
 
 
 def ended(number: int) -> CallEnded:
@@ -88,15 +89,36 @@ def ended(number: int) -> CallEnded:
     )
 
 
-SINKS = {"sqlite": SqliteSink, "store": StoreSink}
+MakeSink = Callable[[Store], Sink]
+
+# Every way into the store obeys the same rules.
+pytestmark = pytest.mark.parametrize(
+    ("database", "sink"),
+    [
+        pytest.param("sqlite", SqliteSink, id="sqlite"),
+        pytest.param("sqlite", StoreSink, id="store"),
+        pytest.param("postgresql", StoreSink, id="postgresql", marks=pytest.mark.slow),
+    ],
+    indirect=["database"],
+)
+
+FULL = {
+    "sqlite": ["CREATE TRIGGER is_full BEFORE INSERT ON ingest_position BEGIN SELECT RAISE(ABORT, 'disk full'); END"],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION is_full() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'disk full'; END $$",
+        "CREATE TRIGGER is_full BEFORE INSERT ON ingest_position FOR EACH ROW EXECUTE FUNCTION is_full()",
+    ],
+}
+ROOM = {"sqlite": "DROP TRIGGER is_full", "postgresql": "DROP TRIGGER is_full ON ingest_position"}
 
 
 class Bench:
     """A journal that is written, and a store that is fed from it."""
 
-    def __init__(self, store: Store, folder: Path, sink: str) -> None:
+    def __init__(self, store: Store, folder: Path, sink: MakeSink) -> None:
         self.store = store
-        self.sink = SINKS[sink](store)
+        self.sink: Sink = sink(store)
         self.folder = folder
         self.journal = open_journal(folder)
         self.ingest = self.fresh_ingest()
@@ -107,9 +129,9 @@ class Bench:
 
     async def refuse_positions(self, refuse: bool) -> None:
         """Make the store fail between CDRs and commit, as a full disk would."""
-        full = "CREATE TRIGGER full BEFORE INSERT ON ingest_position BEGIN SELECT RAISE(ABORT, 'disk full'); END"
         async with self.store.begin() as tx:
-            await tx.execute(text(full if refuse else "DROP TRIGGER full"))
+            for statement in FULL[tx.dialect.name] if refuse else [ROOM[tx.dialect.name]]:
+                await tx.execute(text(statement))
 
     async def stored(self) -> list[str]:
         async with self.store.read() as tx:
@@ -125,9 +147,8 @@ def open_journal(folder: Path) -> Journal:
 
 
 @asynccontextmanager
-async def benches(folder: Path, sink: str) -> AsyncIterator[Bench]:
-    store = open_store(f"sqlite:///{folder}/tandem.db")
-    await store.migrate()
+async def benches(folder: Path, database: Database, sink: MakeSink) -> AsyncIterator[Bench]:
+    store = await migrated(database, folder)
     bench = Bench(store, folder, sink)
     try:
         yield bench
@@ -137,25 +158,19 @@ async def benches(folder: Path, sink: str) -> AsyncIterator[Bench]:
         await store.close()
 
 
-def play(folder: Path, sink: str, scene: Callable[[Bench], Awaitable[None]]) -> None:
+def play(folder: Path, database: Database, sink: MakeSink, scene: Callable[[Bench], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with benches(folder, sink) as bench:
+        async with benches(folder, database, sink) as bench:
             await scene(bench)
 
     asyncio.run(run())
-
-
-@pytest.fixture(params=sorted(SINKS))
-def sink(request: pytest.FixtureRequest) -> str:
-    """Both ways into the store obey the same rules."""
-    return str(request.param)
 
 
 def calls(*numbers: int) -> list[str]:
     return [f"{number}@test" for number in numbers]
 
 
-def test_records_are_stored_with_the_position_they_reach(tmp_path: Path, sink: str) -> None:
+def test_records_are_stored_with_the_position_they_reach(tmp_path: Path, database: Database, sink: MakeSink) -> None:
     async def scene(bench: Bench) -> None:
         last = bench.journal.append([ended(1), DeltaApplied(version=4, at_ms=9), ended(2)])
         assert await bench.ingest.ingest_batch() == 3
@@ -163,10 +178,10 @@ def test_records_are_stored_with_the_position_they_reach(tmp_path: Path, sink: s
         assert await bench.position() == last == bench.ingest.state.sequence
         assert await bench.ingest.ingest_batch() == 0
 
-    play(tmp_path, sink, scene)
+    play(tmp_path, database, sink, scene)
 
 
-def test_a_restarted_reader_goes_on_where_the_store_is(tmp_path: Path, sink: str) -> None:
+def test_a_restarted_reader_goes_on_where_the_store_is(tmp_path: Path, database: Database, sink: MakeSink) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1), ended(2)])
         await bench.ingest.drain()
@@ -174,10 +189,10 @@ def test_a_restarted_reader_goes_on_where_the_store_is(tmp_path: Path, sink: str
         await bench.fresh_ingest().drain()
         assert await bench.stored() == calls(1, 2, 3)
 
-    play(tmp_path, sink, scene)
+    play(tmp_path, database, sink, scene)
 
 
-def test_a_restarted_switch_goes_on_in_a_new_segment(tmp_path: Path, sink: str) -> None:
+def test_a_restarted_switch_goes_on_in_a_new_segment(tmp_path: Path, database: Database, sink: MakeSink) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1)])
         await bench.ingest.drain()
@@ -187,10 +202,12 @@ def test_a_restarted_switch_goes_on_in_a_new_segment(tmp_path: Path, sink: str) 
         await bench.ingest.drain()
         assert await bench.stored() == calls(1, 2)
 
-    play(tmp_path, sink, scene)
+    play(tmp_path, database, sink, scene)
 
 
-def test_a_batch_that_the_store_did_not_take_is_read_again_whole(tmp_path: Path, sink: str) -> None:
+def test_a_batch_that_the_store_did_not_take_is_read_again_whole(
+    tmp_path: Path, database: Database, sink: MakeSink
+) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1), ended(2)])
         await bench.refuse_positions(True)
@@ -201,10 +218,12 @@ def test_a_batch_that_the_store_did_not_take_is_read_again_whole(tmp_path: Path,
         assert await bench.ingest.ingest_batch() == 2
         assert await bench.stored() == calls(1, 2)
 
-    play(tmp_path, sink, scene)
+    play(tmp_path, database, sink, scene)
 
 
-def test_damage_is_named_with_its_place_and_stops_the_reading(tmp_path: Path, sink: str) -> None:
+def test_damage_is_named_with_its_place_and_stops_the_reading(
+    tmp_path: Path, database: Database, sink: MakeSink
+) -> None:
     async def scene(bench: Bench) -> None:
         for number in (1, 2, 3):
             bench.journal.append([ended(number)])
@@ -219,10 +238,10 @@ def test_damage_is_named_with_its_place_and_stops_the_reading(tmp_path: Path, si
             await bench.fresh_ingest().ingest_batch()
         assert await bench.stored() == calls(1)
 
-    play(tmp_path, sink, scene)
+    play(tmp_path, database, sink, scene)
 
 
-def test_a_torn_tail_is_waited_for(tmp_path: Path, sink: str) -> None:
+def test_a_torn_tail_is_waited_for(tmp_path: Path, database: Database, sink: MakeSink) -> None:
     async def scene(bench: Bench) -> None:
         bench.journal.append([ended(1), ended(2)])
         (segment,) = (bench.folder / "journal").glob("*.tj")
@@ -235,7 +254,7 @@ def test_a_torn_tail_is_waited_for(tmp_path: Path, sink: str) -> None:
         await bench.ingest.drain()
         assert await bench.stored() == calls(1, 2)
 
-    play(tmp_path, sink, scene)
+    play(tmp_path, database, sink, scene)
 
 
 class Patient(Ingest):
@@ -249,7 +268,9 @@ class Patient(Ingest):
         return await super().ingest_batch()
 
 
-def test_who_waits_for_the_end_of_the_journal_is_told_so_and_keeps_nobody_from_it(tmp_path: Path, sink: str) -> None:
+def test_who_waits_for_the_end_of_the_journal_is_told_so_and_keeps_nobody_from_it(
+    tmp_path: Path, database: Database, sink: MakeSink
+) -> None:
     async def scene(bench: Bench) -> None:
         ingest = Patient(bench.store, SwitchLink(bench.folder / "switch.sock"), bench.folder / "journal", bench.sink)
         reading = asyncio.create_task(ingest.run())
@@ -264,16 +285,16 @@ def test_who_waits_for_the_end_of_the_journal_is_told_so_and_keeps_nobody_from_i
             with suppress(asyncio.CancelledError):
                 await reading
 
-    play(tmp_path, sink, scene)
+    play(tmp_path, database, sink, scene)
 
 
-@settings(max_examples=15, deadline=None)
+# Each example has a folder, and so a store, of its own.
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    sink=st.sampled_from(sorted(SINKS)),
     steps=st.lists(st.sampled_from(["write", "read", "restart", "lose"]), min_size=1, max_size=12),
 )
 def test_every_call_is_stored_once_whatever_order_things_happen_in(
-    tmp_path_factory: pytest.TempPathFactory, sink: str, steps: list[str]
+    tmp_path_factory: pytest.TempPathFactory, database: Database, sink: MakeSink, steps: list[str]
 ) -> None:
     async def scene(bench: Bench) -> None:
         written: list[int] = []
@@ -294,4 +315,4 @@ def test_every_call_is_stored_once_whatever_order_things_happen_in(
         await bench.ingest.drain()
         assert await bench.stored() == calls(*written)
 
-    play(tmp_path_factory.mktemp("ingest"), sink, scene)
+    play(tmp_path_factory.mktemp("ingest"), database, sink, scene)

@@ -14,9 +14,10 @@ from control.link import SwitchLink
 from control.publish import SwitchPublisher
 from control.services.context import Context, next_version
 from control.services.errors import SwitchAway
-from control.store.engine import Store, open_store
+from control.store.engine import Store
 from switch.outputs import Alarm
 from switch.snapshot import Client, Customer
+from tests.fakes.databases import Database, migrated
 from tests.fakes.switch_socket import SwitchSocket, running
 
 ACME = Customer(id=1, name="Acme", status="active")
@@ -45,9 +46,8 @@ class Plane:
 
 
 @asynccontextmanager
-async def planes(folder: Path) -> AsyncIterator[tuple[SwitchSocket, Plane]]:
-    store = open_store(f"sqlite:///{folder}/tandem.db")
-    await store.migrate()
+async def planes(folder: Path, database: Database) -> AsyncIterator[tuple[SwitchSocket, Plane]]:
+    store = await migrated(database, folder)
     async with running(SwitchSocket(folder / "switch.sock")) as switch:
         plane = Plane(store, folder)
         try:
@@ -63,25 +63,25 @@ async def until(claim: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def play(folder: Path, scene: Callable[[SwitchSocket, Plane], Awaitable[None]]) -> None:
+def play(folder: Path, database: Database, scene: Callable[[SwitchSocket, Plane], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with planes(folder) as (switch, plane):
+        async with planes(folder, database) as (switch, plane):
             await until(lambda: plane.link.is_connected)
             await scene(switch, plane)
 
     asyncio.run(run())
 
 
-def test_a_new_switch_gets_a_whole_snapshot_before_the_link_is_used(tmp_path: Path) -> None:
+def test_a_new_switch_gets_a_whole_snapshot_before_the_link_is_used(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         (snapshot,) = switch.snapshots
         assert [record.name for record in snapshot.records if isinstance(record, Client)]
         assert plane.publisher.version_in_force == snapshot.version
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_changes_go_as_deltas_in_their_order(tmp_path: Path) -> None:
+def test_changes_go_as_deltas_in_their_order(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         first = switch.version
         names = [f"Acme {number}" for number in range(20)]
@@ -90,20 +90,22 @@ def test_changes_go_as_deltas_in_their_order(tmp_path: Path) -> None:
         assert [delta.version for delta in switch.deltas] == list(range(first + 1, first + 21))
         assert len(switch.snapshots) == 1
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_switch_that_has_what_is_stored_is_left_alone_when_it_reconnects(tmp_path: Path) -> None:
+def test_a_switch_that_has_what_is_stored_is_left_alone_when_it_reconnects(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         switch.hang_up()
         await until(lambda: switch.connections == 2 and plane.link.is_connected)
         assert len(switch.snapshots) == 1
         assert await plane.change()
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_change_made_while_the_switch_is_away_comes_with_the_next_snapshot(tmp_path: Path) -> None:
+def test_a_change_made_while_the_switch_is_away_comes_with_the_next_snapshot(
+    tmp_path: Path, database: Database
+) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         await switch.stop()
         await until(lambda: not plane.link.is_connected)
@@ -114,29 +116,29 @@ def test_a_change_made_while_the_switch_is_away_comes_with_the_next_snapshot(tmp
         assert await plane.change()
         assert [delta.version for delta in switch.deltas] == [switch.snapshots[1].version + 1]
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_restarted_switch_without_a_snapshot_gets_one(tmp_path: Path) -> None:
+def test_a_restarted_switch_without_a_snapshot_gets_one(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         switch.version = 0
         switch.hang_up()
         await until(lambda: len(switch.snapshots) == 2)
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_refused_delta_is_followed_by_a_whole_snapshot(tmp_path: Path) -> None:
+def test_a_refused_delta_is_followed_by_a_whole_snapshot(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         switch.refuse_deltas = "I know no customer 1"
         assert await plane.change()
         assert not switch.deltas
         assert len(switch.snapshots) == 2
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_refused_snapshot_is_tried_again_when_asked_and_named_meanwhile(tmp_path: Path) -> None:
+def test_a_refused_snapshot_is_tried_again_when_asked_and_named_meanwhile(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         switch.refuse_deltas = switch.refuse_snapshots = "deck is missing"
         assert not await plane.change()
@@ -147,10 +149,10 @@ def test_a_refused_snapshot_is_tried_again_when_asked_and_named_meanwhile(tmp_pa
         assert plane.publisher.refusal == ""
         assert switch.version == plane.publisher.version_in_force
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_switch_ahead_of_a_restored_store_is_overruled_and_versions_grow(tmp_path: Path) -> None:
+def test_a_switch_ahead_of_a_restored_store_is_overruled_and_versions_grow(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         switch.version = 900
         switch.hang_up()
@@ -159,11 +161,11 @@ def test_a_switch_ahead_of_a_restored_store_is_overruled_and_versions_grow(tmp_p
         assert await plane.change()
         assert switch.version == 902
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
 def test_an_unanswered_change_is_pending_and_goes_whole_over_a_new_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_module, "REQUEST_TIMEOUT_S", 0.05)
 
@@ -173,10 +175,10 @@ def test_an_unanswered_change_is_pending_and_goes_whole_over_a_new_connection(
         switch.is_silent = False
         await until(lambda: len(switch.snapshots) == 2)
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_commit_whose_publishing_was_lost_is_made_good_by_the_next_change(tmp_path: Path) -> None:
+def test_a_commit_whose_publishing_was_lost_is_made_good_by_the_next_change(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         async with plane.store.begin() as tx:
             await next_version(tx)
@@ -184,10 +186,12 @@ def test_a_commit_whose_publishing_was_lost_is_made_good_by_the_next_change(tmp_
         assert len(switch.snapshots) == 2
         assert not switch.deltas
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_new_control_process_sends_the_whole_once_even_to_a_switch_of_its_version(tmp_path: Path) -> None:
+def test_a_new_control_process_sends_the_whole_once_even_to_a_switch_of_its_version(
+    tmp_path: Path, database: Database
+) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         before = switch.version
         second = Plane(plane.store, tmp_path)
@@ -196,10 +200,10 @@ def test_a_new_control_process_sends_the_whole_once_even_to_a_switch_of_its_vers
         assert switch.version == before + 1
         await second.stop()
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_questions_fail_by_name_while_the_switch_is_away(tmp_path: Path) -> None:
+def test_questions_fail_by_name_while_the_switch_is_away(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         assert await plane.link.list_calls() == []
         assert not await plane.link.end_call("0" * 32, "test")
@@ -210,10 +214,10 @@ def test_questions_fail_by_name_while_the_switch_is_away(tmp_path: Path) -> None
         with pytest.raises(SwitchAway, match="not connected"):
             await plane.link.list_calls()
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_events_reach_their_handler(tmp_path: Path) -> None:
+def test_events_reach_their_handler(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         heard: list[object] = []
         plane.link.handle_event = heard.append
@@ -221,14 +225,14 @@ def test_events_reach_their_handler(tmp_path: Path) -> None:
         switch.tell(alarm)
         await until(lambda: heard == [alarm])
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
 @pytest.mark.parametrize("noise", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x02\xc1\xc1", b"\x00\x00\x00\x01\xc0"])
-def test_noise_on_the_socket_closes_it_and_a_new_one_is_made(tmp_path: Path, noise: bytes) -> None:
+def test_noise_on_the_socket_closes_it_and_a_new_one_is_made(tmp_path: Path, database: Database, noise: bytes) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         switch.send_bytes(noise)
         await until(lambda: switch.connections == 2 and plane.link.is_connected)
         assert await plane.change()
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)

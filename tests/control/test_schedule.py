@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+import pytest
 from sqlalchemy import insert
 
 from control.link import SwitchLink
@@ -17,8 +18,9 @@ from control.services.customers import CUSTOMERS, CustomerNew
 from control.services.fields import ms_moment
 from control.services.rate_cards import RATE_CARDS, RateCardNew
 from control.store import tables
-from control.store.engine import Store, open_store
+from control.store.engine import Store
 from switch.snapshot import Client, Customer, Key, RateCard, Record
+from tests.fakes.databases import Database, migrated
 
 DAY_MS = 86_400_000
 START_MS = 1_795_305_600_000
@@ -61,10 +63,9 @@ class Scene:
         return list(self.publisher.records)
 
 
-def play(folder: Path, act: Callable[[Scene], Awaitable[None]]) -> None:
+def play(folder: Path, database: Database, act: Callable[[Scene], Awaitable[None]]) -> None:
     async def run() -> None:
-        store = open_store(f"sqlite:///{folder}/tandem.db")
-        await store.migrate()
+        store = await migrated(database, folder)
         try:
             await act(Scene(store, folder))
         finally:
@@ -73,7 +74,9 @@ def play(folder: Path, act: Callable[[Scene], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_a_scheduled_client_becomes_active_on_its_day_and_inactive_after_its_contract(tmp_path: Path) -> None:
+def test_a_scheduled_client_becomes_active_on_its_day_and_inactive_after_its_contract(
+    tmp_path: Path, database: Database
+) -> None:
     async def act(scene: Scene) -> None:
         new = ClientNew(name="Quay West", status="scheduled", start_date="2026-11-24", contract_end="2026-11-30")
         client = await CLIENTS.create(scene.context, new)
@@ -87,10 +90,10 @@ def test_a_scheduled_client_becomes_active_on_its_day_and_inactive_after_its_con
         assert record.status == "inactive"
         assert (await CLIENTS.get(scene.context, client.id)).status == "inactive"
 
-    play(tmp_path, act)
+    play(tmp_path, database, act)
 
 
-def test_a_scheduled_suspension_comes_to_pass(tmp_path: Path) -> None:
+def test_a_scheduled_suspension_comes_to_pass(tmp_path: Path, database: Database) -> None:
     async def act(scene: Scene) -> None:
         new = ClientNew(name="Mill Court", status="active", suspend_at=ms_moment(START_MS + DAY_MS))
         await CLIENTS.create(scene.context, new)
@@ -98,10 +101,10 @@ def test_a_scheduled_suspension_comes_to_pass(tmp_path: Path) -> None:
         assert isinstance(record, Client)
         assert record.status == "suspended"
 
-    play(tmp_path, act)
+    play(tmp_path, database, act)
 
 
-def test_a_penalty_ends_at_its_time(tmp_path: Path) -> None:
+def test_a_penalty_ends_at_its_time(tmp_path: Path, database: Database) -> None:
     async def act(scene: Scene) -> None:
         new = CustomerNew(name="Acme", status="penalty", penalty_until=ms_moment(START_MS + DAY_MS))
         await CUSTOMERS.create(scene.context, new)
@@ -111,10 +114,10 @@ def test_a_penalty_ends_at_its_time(tmp_path: Path) -> None:
         assert record.status == "active"
         assert await scene.pass_days(1) == []
 
-    play(tmp_path, act)
+    play(tmp_path, database, act)
 
 
-def test_a_card_is_published_when_its_next_revision_takes_over(tmp_path: Path) -> None:
+def test_a_card_is_published_when_its_next_revision_takes_over(tmp_path: Path, database: Database) -> None:
     async def act(scene: Scene) -> None:
         card = await RATE_CARDS.create(scene.context, RateCardNew(name="Sell", direction="sell"))
         async with scene.context.store.begin() as tx:
@@ -132,10 +135,10 @@ def test_a_card_is_published_when_its_next_revision_takes_over(tmp_path: Path) -
         assert [revision.id for revision in second.revisions] == [2]
         assert await scene.pass_days(1) == []
 
-    play(tmp_path, act)
+    play(tmp_path, database, act)
 
 
-def test_it_sleeps_until_the_next_due_time_and_never_long(tmp_path: Path) -> None:
+def test_it_sleeps_until_the_next_due_time_and_never_long(tmp_path: Path, database: Database) -> None:
     async def act(scene: Scene) -> None:
         assert await scene.schedule.run_due() == LOOK_S
         new = ClientNew(name="Mill Court", status="active", suspend_at=ms_moment(START_MS + 2_500))
@@ -143,5 +146,29 @@ def test_it_sleeps_until_the_next_due_time_and_never_long(tmp_path: Path) -> Non
         assert await scene.schedule.run_due() == 2.5
         scene.clock.now_ms += 2_500
         assert await scene.schedule.run_due() == LOOK_S
+
+    play(tmp_path, database, act)
+
+
+def test_lengths_of_calls_are_counted_beside_what_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = asyncio.Event()
+
+    async def count(ctx: Context) -> int:
+        counted.set()
+        raise OSError("the store is away")
+
+    monkeypatch.setattr("control.schedule.DURATIONS_FIRST_S", 0.0)
+    monkeypatch.setattr("control.services.route_durations.refresh", count)
+
+    async def act(scene: Scene) -> None:
+        running = asyncio.create_task(scene.schedule.run())
+        async with asyncio.timeout(10):
+            await counted.wait()
+        await asyncio.sleep(0)
+        # What went wrong is tried again in an hour, and stops nothing else.
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert running.cancelled()
 
     play(tmp_path, act)

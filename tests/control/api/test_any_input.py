@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from control.api.routes import ROUTES
 from control.api.routing import Route
 from tests.fakes.control import ControlPlane, running_control, with_control
+from tests.fakes.databases import Database
 
 BODIES = [
     route for route in ROUTES if route.patches is not None or (route.body is not None and route.body is not bytes)
@@ -50,10 +51,13 @@ def bodies(draw: st.DrawFn) -> tuple[Route, Any]:
 class Planes:
     """One control plane over all examples of a test; its loop is driven by hand."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
     def __enter__(self) -> Planes:
         self._loop = asyncio.new_event_loop()
         self._folder = tempfile.TemporaryDirectory()
-        self._running = running_control(Path(self._folder.name))
+        self._running = running_control(Path(self._folder.name), self._database)
         self.plane = self._loop.run_until_complete(self._running.__aenter__())
         self._loop.run_until_complete(self._fill())
         return self
@@ -90,8 +94,8 @@ def check(answer: Any) -> None:
             assert all(isinstance(error["path"], str) and error["reason"] for error in problem["errors"])
 
 
-def test_any_json_body_is_taken_or_refused_by_its_fields() -> None:
-    with Planes() as planes:
+def test_any_json_body_is_taken_or_refused_by_its_fields(database: Database) -> None:
+    with Planes(database) as planes:
 
         @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=bodies(), row_id=st.sampled_from([1, 2, 0, -1, 2**63, 2**80]))
@@ -102,8 +106,8 @@ def test_any_json_body_is_taken_or_refused_by_its_fields() -> None:
         holds()
 
 
-def test_any_query_is_taken_or_refused_by_its_parameters() -> None:
-    with Planes() as planes:
+def test_any_query_is_taken_or_refused_by_its_parameters(database: Database) -> None:
+    with Planes(database) as planes:
 
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(data=st.data())
@@ -117,8 +121,8 @@ def test_any_query_is_taken_or_refused_by_its_parameters() -> None:
         holds()
 
 
-def test_any_bytes_as_a_body_are_refused_as_no_json() -> None:
-    with Planes() as planes:
+def test_any_bytes_as_a_body_are_refused_as_no_json(database: Database) -> None:
+    with Planes(database) as planes:
 
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(body=st.binary(max_size=40))

@@ -12,6 +12,7 @@ import pytest
 from control.services.context import current_version
 from control.services.records import read_snapshot
 from tests.fakes.control import ControlPlane, key_of, with_control
+from tests.fakes.databases import Database
 
 
 @with_control
@@ -69,7 +70,7 @@ async def random_change(plane: ControlPlane, chance: random.Random, number: int)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_deltas_and_a_whole_snapshot_come_to_the_same(seed: int, tmp_path: Any) -> None:
+def test_deltas_and_a_whole_snapshot_come_to_the_same(seed: int, tmp_path: Any, database: Database) -> None:
     @with_control
     async def run(plane: ControlPlane) -> None:
         chance = random.Random(seed)
@@ -83,4 +84,4 @@ def test_deltas_and_a_whole_snapshot_come_to_the_same(seed: int, tmp_path: Any) 
         assert {key_of(record): record for record in whole.records} == plane.publisher.records
         assert whole.version == len(plane.publisher.versions) + 1
 
-    run(tmp_path)
+    run(tmp_path, database)

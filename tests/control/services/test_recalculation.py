@@ -18,6 +18,7 @@ from control.store import tables
 from control.store.recalculation_tables import cost_adjustments
 from rating.quotes import Quote, RateRow, Tariff, price
 from tests.fakes.control import START_MS, ControlPlane, running_control, with_control
+from tests.fakes.databases import Database
 from tests.fakes.priced_calls import Exchange
 
 DAY = "2027-01-15"
@@ -386,14 +387,17 @@ async def test_who_may_only_read_may_not_preview_and_faults_are_named(plane: Con
 
 @pytest.mark.parametrize("stop", ["computing", "applying", "undoing"])
 def test_a_large_one_that_was_cut_off_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Literal["computing", "applying", "undoing"]
+    tmp_path: Path,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Literal["computing", "applying", "undoing"],
 ) -> None:
     monkeypatch.setattr(recalculation_calls, "CALLS_A_STEP", 2)
     monkeypatch.setattr(recalculation_steps, "CALLS_A_STEP", 2)
     monkeypatch.setattr(recalculation_lines, "BOOKED_A_STEP", 2)
 
     async def run() -> None:
-        async with running_control(tmp_path) as plane:
+        async with running_control(tmp_path, database) as plane:
             exchange = await Exchange(plane).open()
             cdrs = [await exchange.call(7_200_000, cause="max_duration") for _ in range(7)]
             opening = await exchange.balance()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from control.services.route_durations import BUCKETS_MAX, CALLS_MAX, DAYS, distribution, has_moved, refresh
 from switch.snapshot import IngressRoute, Key
 from tests.fakes.control import START_MS, ControlPlane, with_control
+from tests.fakes.databases import Database
 from tests.fakes.stored_calls import store_calls, stored_call
 
 LENGTHS = st.dictionaries(st.integers(1, 20_000), st.integers(1, 500), min_size=1, max_size=200)
@@ -77,6 +78,8 @@ async def test_lengths_are_counted_from_answered_calls_of_the_route_and_sent_onc
     await store_calls(plane.ctx, calls)
     assert await refresh(plane.ctx) == 1
     assert _sent(plane, route_id) == ((1, 20), (2, 20), (3, 20))
+    shown = await plane.get(f"/ingress-routes/{route_id}/durations", role="read-only")
+    assert (shown["calls"], shown["mean_s"], shown["lengths"][0]) == (60, 2, {"length_s": 1, "calls": 20})
     versions = list(plane.publisher.versions)
     assert await refresh(plane.ctx) == 0
     assert plane.publisher.versions == versions
@@ -90,6 +93,8 @@ async def test_too_few_calls_are_no_distribution(plane: ControlPlane) -> None:
     route_id = await _route(plane)
     await store_calls(plane.ctx, [stored_call(n) for n in range(29)])
     assert await refresh(plane.ctx) == 0
+    shown = await plane.get(f"/ingress-routes/{route_id}/durations")
+    assert shown == {"calls": 0, "mean_s": 0, "lengths": []}
     await store_calls(plane.ctx, [stored_call(29, 0)])
     assert await refresh(plane.ctx) == 1
     # A call of no length counts as the shortest that there is.
@@ -110,7 +115,7 @@ async def test_the_newest_calls_count(plane: ControlPlane) -> None:
     assert _sent(plane, route_id) == ((60, CALLS_MAX),)
 
 
-def test_a_stored_snapshot_has_the_lengths(tmp_path: Path) -> None:
+def test_a_stored_snapshot_has_the_lengths(tmp_path: Path, database: Database) -> None:
     from control.services.records import read_snapshot
 
     @with_control
@@ -122,4 +127,4 @@ def test_a_stored_snapshot_has_the_lengths(tmp_path: Path) -> None:
             records = (await read_snapshot(tx)).records
         assert [r.durations for r in records if isinstance(r, IngressRoute)] == [((60, 30),)]
 
-    act(tmp_path)
+    act(tmp_path, database)
