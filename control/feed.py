@@ -155,4 +155,6 @@ async def begin_ids_above(tx: Tx, entry_id: int) -> None:
             values,
         )
     else:
-        await tx.execute(text("SELECT setval(pg_get_serial_sequence('ledger_entries', 'id'), :seq)"), {"seq": entry_id})
+        # Its last value stands in the sequence itself, which is never set back.
+        raised = "SELECT setval('ledger_entries_id_seq', greatest(last_value, :seq)) FROM ledger_entries_id_seq"
+        await tx.execute(text(raised), {"seq": entry_id})

@@ -150,7 +150,9 @@ def test_it_sleeps_until_the_next_due_time_and_never_long(tmp_path: Path, databa
     play(tmp_path, database, act)
 
 
-def test_lengths_of_calls_are_counted_beside_what_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lengths_of_calls_are_counted_beside_what_is_due(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counted = asyncio.Event()
 
     async def count(ctx: Context) -> int:
@@ -171,4 +173,4 @@ def test_lengths_of_calls_are_counted_beside_what_is_due(tmp_path: Path, monkeyp
         await asyncio.gather(running, return_exceptions=True)
         assert running.cancelled()
 
-    play(tmp_path, act)
+    play(tmp_path, database, act)
