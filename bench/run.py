@@ -191,7 +191,11 @@ def main() -> int:
             # Not pinned: the import is to disturb calls no more than on a machine with both its processors.
             every = f"0-{(os.cpu_count() or 1) - 1}"
             return 0 if swap(Tandem(folder, prefixes, every), sipp, folder, prefixes) else 1
-        makers = {"tandem": Tandem, "kamailio": Kamailio, "switch": SwitchAlone}
+        makers: dict[str, type[Tandem | Kamailio | SwitchAlone]] = {
+            "tandem": Tandem,
+            "kamailio": Kamailio,
+            "switch": SwitchAlone,
+        }
         names = [args.only] if args.only else ["tandem", "kamailio"]
         print(" ".join(f"{heading:>9}" for heading in HEADINGS), flush=True)
         for _ in range(args.rounds):

@@ -15,8 +15,12 @@ import urllib.error
 import urllib.request
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deck import TECH_PREFIX, write_deck
+
+if TYPE_CHECKING:
+    from switch.snapshot import Revision
 
 TANDEM = Path(sys.executable).parent / "tandem"
 API_PORT = 8080
@@ -224,7 +228,7 @@ def write_snapshot(folder: Path) -> None:
         snapshot.RateCard(id=2, name="Near", direction="buy", provider_id=1, revisions=(_revision(2, "buy_near"),)),
         snapshot.RateCard(id=3, name="Far", direction="buy", provider_id=2, revisions=(_revision(3, "buy_far"),)),
     ]
-    records = [
+    records: list[snapshot.Record] = [
         snapshot.Customer(id=1, name="Acme", status="active", debit_limit_nanos=10**15, channels=CHANNELS),
         snapshot.Endpoint(id=1, customer_id=1, direction="egress", host="127.0.0.1", tech_prefix=TECH_PREFIX),
         snapshot.IngressRoute(id=1, customer_id=1, rate_card_id=1, channels=CHANNELS, profit_mode="rate"),
@@ -238,7 +242,7 @@ def write_snapshot(folder: Path) -> None:
     (folder / "snapshot.msgpack").write_bytes(msgspec.msgpack.encode(whole))
 
 
-def _revision(number: int, path: str) -> object:
+def _revision(number: int, path: str) -> Revision:
     from switch.snapshot import Revision
 
     return Revision(id=number, path=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from control.drill import journal_trap
 from control.drill.journal_trap import JournalTrap
 from control.supervisor import child_environment
 from switch.segments import segment_path
@@ -70,7 +70,7 @@ def test_a_process_dies_in_the_write_that_was_named_and_its_parent_hears_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_strace: bool
 ) -> None:
     if not with_strace:
-        monkeypatch.setattr(journal_trap.shutil, "which", lambda _: None)
+        monkeypatch.setattr(shutil, "which", lambda _: None)
     segment = segment_path(tmp_path, 1)
     command = [sys.executable, "-c", WRITER, str(segment)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as writer:

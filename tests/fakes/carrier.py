@@ -5,7 +5,7 @@ Tests take `carrier(tmp_path)`, change records with `with_`, and load them into 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -74,7 +74,7 @@ def with_(records: Iterable[Record], kind: type, record_id: int, **changes: obje
 
 
 def carrier(
-    folder: Path, records: Iterable[Record] = DEFAULT_RECORDS, decks: dict[str, tuple[RateRow, ...]] | None = None
+    folder: Path, records: Iterable[Record] = DEFAULT_RECORDS, decks: Mapping[str, tuple[RateRow, ...]] | None = None
 ) -> Tables:
     """Tables that hold these records, with their decks compiled in `folder`."""
     for name, rows in {**DEFAULT_DECKS, **(decks or {})}.items():

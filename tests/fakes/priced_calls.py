@@ -133,7 +133,7 @@ class Exchange:
         wanted = self.customer if customer is None else customer
         async with self.plane.store.read() as tx:
             rows = await tx.execute(select(entries.amount_nanos).where(entries.customer_id == wanted))
-            found = sum(rows.scalars())
+            found: int = sum(rows.scalars())
             assert await balance_of(tx, wanted) == found, "the running balance is the sum of its entries"
             return found
 
@@ -143,7 +143,8 @@ class Exchange:
         number = select(cdrs.number).where(cdrs.id == cdr_id).scalar_subquery()
         async with self.plane.store.read() as tx:
             rows = await tx.execute(select(entries.amount_nanos).where(entries.cdr_number == number))
-            return -sum(rows.scalars())
+            taken: int = -sum(rows.scalars())
+            return taken
 
     async def _quote(self, card_id: int, dialled: str, at_ms: int, customer: int | None) -> Quote:
         cards, revisions, customers = tables.rate_cards, tables.revisions, tables.customers

@@ -456,7 +456,8 @@ class World:
 
 
 def _through_the_disk(record: JournalRecord) -> JournalRecord:
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=JournalRecord)
+    read: JournalRecord = msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=JournalRecord)
+    return read
 
 
 def settings(**sip: object) -> Settings:

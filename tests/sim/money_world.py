@@ -15,12 +15,12 @@ import msgspec
 
 from config.settings import Settings
 from switch.engine import Engine
-from switch.journal import DRAFT_SUFFIX
 from switch.keeping import Keeping
 from switch.outputs import Send
 from switch.records import CallEnded, JournalRecord
 from switch.replay import replay
 from switch.runtime import opening_of
+from switch.segment_files import DRAFT_SUFFIX
 from switch.snapshot import Customer, Delta, Key, RateCard, Record, Snapshot
 from tests.fakes.world import SWITCH, Packet
 from tests.sim.agents import Callers, Storm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switch import configuration as configuration_module
 from switch.configuration import Configuration, SnapshotUnusable, read_snapshot, write_snapshot
 from switch.saver import SnapshotSaver
 from switch.snapshot import Customer, Delta, Gateway, Key, RateCard, Revision, Snapshot
@@ -54,7 +54,7 @@ def test_a_write_that_fails_leaves_the_file_before(tmp_path: Path, monkeypatch: 
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(configuration_module.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space"):
         write_snapshot(path, 2, ())
     assert read_snapshot(path).version == 1

@@ -210,7 +210,7 @@ def test_a_switch_without_balances_takes_no_calls(tmp_path: Path) -> None:
 def test_a_simulation_says_whether_the_money_would_do_and_holds_none(
     tmp_path: Path, balance: int, changes: dict[str, object], cause: str
 ) -> None:
-    world = world_with(tmp_path, balance, **changes)
+    world = world_with(tmp_path, balance, None, **changes)
     request = Simulate(id=1, dialled="442071234567", source_ip=CALLER[0])
     found = world.engine.simulate(request, world.now)
     assert (found.is_admitted, found.cause, found.status) == (not cause, cause, 402 if cause else 0)

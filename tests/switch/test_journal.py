@@ -55,7 +55,12 @@ def test_a_batch_takes_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     journal = open_journal(tmp_path)
     sizes: list[int] = []
     real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: sizes.append(len(data)) or real(fd, data))
+
+    def counted(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", counted)
     last = journal.append([DeltaApplied(version, 0) for version in range(5)])
     assert len(sizes) == 1
     assert last == journal.last_sequence

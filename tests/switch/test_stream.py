@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -39,7 +40,7 @@ class Bench:
         self.pump = Pump(self.engine, None, self.loop)
         self.certificates = Certificates(tls, folder)
         self.shared = Connections(limits, tls, self.certificates)
-        kind = "tls" if transport == "tls" else "tcp"
+        kind: Literal["tls", "tcp"] = "tls" if transport == "tls" else "tcp"
         self.shell = StreamListener(0, Listener(transport=kind, host="127.0.0.1", port=0), self.shared)
         self.pump.transports = [self.shell]
 

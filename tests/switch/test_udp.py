@@ -153,12 +153,12 @@ def test_a_kernel_that_takes_nothing_is_waited_for_with_a_bounded_queue() -> Non
         def full(data: bytes, address: tuple[str, int]) -> int:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        bench.shell._sendto = full  # type: ignore[method-assign, assignment]
+        bench.shell._sendto = full  # type: ignore[assignment]
         surplus = 10
         bench.send(*(Send(Flow(0, bench.peer_address), b"%d" % n) for n in range(SEND_QUEUE_MAX + surplus)))
         assert bench.shell.dropped == surplus
         bench.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
-        bench.shell._sendto = real  # type: ignore[method-assign]
+        bench.shell._sendto = real
         assert [await bench.hears() for _ in range(200)] == [b"%d" % n for n in range(200)]
 
     play("127.0.0.1", scene)

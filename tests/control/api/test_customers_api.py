@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from control.services.customers import end_penalties
 from switch.snapshot import Customer, Key
 from tests.fakes.control import ControlPlane, live_call, with_control
 
-BAD_FIELDS = [
+BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "name"),
     ({"name": "a\nb"}, "name"),
     ({"name": "x" * 121}, "name"),

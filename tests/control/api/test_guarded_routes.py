@@ -21,7 +21,7 @@ def guarded() -> list[Route]:
 
 
 async def ask(plane: ControlPlane, route: Route, headers: dict[str, str]) -> Any:
-    json = {} if route.body not in (None, bytes) or route.patches is not None else None
+    json: Any = {} if route.body not in (None, bytes) or route.patches is not None else None
     return await plane.client.request(route.method, path_of(route), json=json, headers=headers)
 
 

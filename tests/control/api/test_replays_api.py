@@ -55,8 +55,8 @@ async def carrier(plane: ControlPlane) -> Cards:
         cause="answered",
         cost_nanos=5 * CENT,
     )
-    money = {"net_nanos": 6 * CENT, "gross_nanos": 6 * CENT, "cost_nanos": 5 * CENT}
-    names = {"prefix": "44", "destination": "=UK", "card_id": cards.sell}
+    money: dict[str, Any] = {"net_nanos": 6 * CENT, "gross_nanos": 6 * CENT, "cost_nanos": 5 * CENT}
+    names: dict[str, Any] = {"prefix": "44", "destination": "=UK", "card_id": cards.sell}
     calls = [stored_call(n, 60_000, invited_ms=START_MS + n, attempts=[attempt], **money, **names) for n in range(30)]
     refused = stored_call(
         99, invited_ms=START_MS + 99, is_answered=False, cause="no_sell_rate", dialled_in="33123456789"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from switch.outputs import GatewayHealth
 from switch.snapshot import Gateway, Key, Provider, RateCard
 from tests.fakes.control import START_MS, ControlPlane, with_control
@@ -11,9 +13,9 @@ DECK = b"prefix,name,rate,increment\n44,UK,0.02,60/1\n4420,UK London,0.015,1/1\n
 
 async def load(
     plane: ControlPlane, card: int, body: bytes = DECK, query: str = "", status: int = 201
-) -> dict[str, object]:
+) -> dict[str, Any]:
     path = f"/rate-cards/{card}/revisions?{query}"
-    found: dict[str, object] = (await plane.request("POST", path, content=body, status=status)).json()
+    found: dict[str, Any] = (await plane.request("POST", path, content=body, status=status)).json()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -52,8 +53,9 @@ hosts = st.one_of(
     st.builds("10.{}.{}.{}".format, *[st.integers(0, 3)] * 3),
     st.builds("2001:db8::{}:{}/{}".format, *[st.integers(0, 3)] * 2, st.integers(0, 128)),
 )
+TRANSPORTS: st.SearchStrategy[Literal["udp", "tcp"] | None] = st.sampled_from([None, "udp", "tcp"])
 endpoints_lists = st.lists(
-    st.tuples(hosts, st.integers(1, 3), st.sampled_from(["", "1", "12", "2"]), st.sampled_from([None, "udp", "tcp"])),
+    st.tuples(hosts, st.integers(1, 3), st.sampled_from(["", "1", "12", "2"]), TRANSPORTS),
     max_size=12,
 ).map(
     lambda rows: [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from switch.policy.causes import Cause
@@ -22,7 +24,7 @@ from switch.snapshot import Client, Customer
     ],
 )
 def test_a_client_turns_by_its_dates(
-    status: str, starts: int | None, ends: int | None, state_before: str, state_between: str, state_after: str
+    status: Any, starts: int | None, ends: int | None, state_before: str, state_between: str, state_after: str
 ) -> None:
     client = Client(id=1, name="c", status=status, starts_at_ms=starts, ends_at_ms=ends)
     assert client_state(client, 9) == state_before
@@ -39,7 +41,7 @@ def test_a_client_turns_by_its_dates(
         ("penalty", Cause.CUSTOMER_PENALTY),
     ],
 )
-def test_only_an_active_customer_calls(status: str, cause: Cause | None) -> None:
+def test_only_an_active_customer_calls(status: Any, cause: Cause | None) -> None:
     assert state_cause(Customer(id=1, name="c", status=status), None, 0) is cause
 
 
@@ -59,7 +61,7 @@ def test_a_penalty_ends_by_itself() -> None:
         ("inactive", Cause.CLIENT_NOT_ACTIVE),
     ],
 )
-def test_the_client_has_to_allow_it_too(status: str, cause: Cause | None) -> None:
+def test_the_client_has_to_allow_it_too(status: Any, cause: Cause | None) -> None:
     customer = Customer(id=1, name="c", status="active", client_id=5)
     assert state_cause(customer, Client(id=5, name="x", status=status), 0) is cause
 
