@@ -25,7 +25,7 @@ from sipp_scenarios.places import PORT, TLS_PORT, Place
 from sipp_scenarios.prices import compile_decks
 from sipp_scenarios.switch_process import ROOT, as_toml
 from sipp_scenarios.traps import free_loopback_block
-from switch.frames import Account, ListCalls, LiveCall, ReadAccounts, ReadStats, Reply, Request, Stats
+from switch.frames import Account, JournalIngested, ListCalls, LiveCall, ReadAccounts, ReadStats, Reply, Request, Stats
 from switch.journal_read import JournalReader
 from switch.records import CallEnded, Cdr
 from switch.segments import list_segments
@@ -153,9 +153,9 @@ class Plane:
             assert time.monotonic() < ends, f"waited for {what}; the log ends:\n{self.log()[-2000:]}"
             time.sleep(0.02)
 
-    def cdrs(self) -> list[Cdr]:
-        """Every CDR in the journal, read anew from its begin."""
-        reader = JournalReader(self.data / "journal", 0)
+    def cdrs(self, after: int = 0) -> list[Cdr]:
+        """Every CDR in the journal, read anew from its begin, or after a sequence."""
+        reader = JournalReader(self.data / "journal", after)
         found: list[Cdr] = []
         while records := reader.read(1_000):
             found.extend(record.cdr for _, record in records if isinstance(record, CallEnded))
@@ -184,6 +184,15 @@ class Plane:
     def refusal(self, request: Request) -> str:
         """Why a request could not be done; empty: it was."""
         return asyncio.run(self._ask(request)).error
+
+    def tell(self, request: JournalIngested) -> None:
+        """What has no reply."""
+        asyncio.run(self._tell(request))
+
+    async def _tell(self, request: JournalIngested) -> None:
+        client = await ControlClient.connect(self.data / "switch.sock")
+        client.say(request)
+        await client.ask(ReadStats(id=1))  # so that it was read
 
     async def _ask(self, request: Request) -> Reply:
         client = await ControlClient.connect(self.data / "switch.sock")

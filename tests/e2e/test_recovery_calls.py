@@ -13,8 +13,11 @@ import pytest
 from config.settings import Journal
 from sipp_scenarios.checks import charged_right
 from sipp_scenarios.sipp import Sipp
+from switch.frames import JournalIngested
 from switch.records import Cdr
+from switch.segments import list_segments
 from tests.e2e.plane import Plane
+from tests.e2e.traffic import Caller, Vendor
 
 pytestmark = pytest.mark.slow
 
@@ -119,3 +122,39 @@ def test_calls_are_up_while_a_new_process_takes_the_place_of_the_old(plane: Plan
     asyncio.run(play(plane, replaced))
     assert_billed_once_and_right(plane)
     assert "journal_damaged" not in plane.log()
+
+
+def test_calls_outlive_the_segments_that_they_began_in(tmp_path: Path) -> None:
+    """Old segments are dropped under live calls, once these were written again; killed after it, all is there."""
+    plane = Plane(tmp_path, journal=Journal(sync="group", group_ms=5, segment_bytes=30_000), balance_nanos=BALANCE)
+    plane.start()
+    try:
+        with Vendor(plane.vendor, plane.switch), Caller(plane.customer, plane.switch) as caller:
+            caller.run(20, per_s=100, hangs_up=False)
+            up = set(caller.answered)
+            assert len(up) == 20
+            caller.run(60, per_s=100)
+            first = list_segments(plane.data / "journal")[0]
+            plane.wait(lambda: plane.stats().gauges["journal_segments_needed"] < 3, "the calls to be written again")
+            cdrs, sequence = plane.cdrs(), int(plane.stats().gauges["journal_sequence"])
+
+            def old_ones_are_gone() -> bool:
+                plane.tell(JournalIngested(sequence=int(plane.stats().gauges["journal_sequence"])))
+                return len(list_segments(plane.data / "journal")) <= 3
+
+            plane.wait(old_ones_are_gone, "old segments to go")
+            assert not first.path.exists()
+            before = plane.account()
+            plane.kill()
+            plane.start()
+            assert plane.account() == before
+            assert {call.call_id for call in plane.live_calls()} == up
+            caller.hang_up_all()
+            assert up <= caller.ended
+        ended = {cdr.id: cdr for cdr in [*cdrs, *plane.cdrs(sequence)]}
+        assert len(ended) == 80
+        plane.assert_money_is_right(list(ended.values()))
+        assert "journal_damaged" not in plane.log()
+        plane.assert_sound()
+    finally:
+        plane.kill()
