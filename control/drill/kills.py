@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Final, Literal
 
@@ -30,6 +31,8 @@ comes back; the control process; everything at once."""
 PAUSE_S: Final = (0.3, 1.8)
 """Between a recovery and the next kill."""
 WRITES_MAX: Final = 40
+RECOVERY_WRITES_MAX: Final = 15
+"""A recovery makes fewer than this; where more were drawn, the moment is random."""
 WRITE_WAIT_S: Final = 6.0
 """A switch that does not write so often in this time is killed where it stands."""
 RESTARTS_MAX: Final = 3
@@ -55,6 +58,7 @@ class Killer:
         self._witness = witness
         self._say = say
         self._restarts = 0
+        self._next_write = options.at_write
 
     async def run(self) -> None:
         """
@@ -63,7 +67,7 @@ class Killer:
         """
         for index in range(self._options.kills):
             await asyncio.sleep(self._rng.uniform(*PAUSE_S))
-            kind, writes = self._draw(index)
+            kind, writes = self._draw()
             kill = await self._kill(kind, writes)
             self._witness.kills.append(kill)
             began = time.monotonic() - (wall_ms() - kill.at_ms) / 1_000
@@ -71,18 +75,19 @@ class Killer:
             kill.recovered_s = round(time.monotonic() - began, 3)
             self._say(f"kill {index + 1}: {kill.victim} {kill.how}, back after {kill.recovered_s:.1f} s")
 
-    def _draw(self, index: int) -> tuple[Kind, int]:
+    def _draw(self) -> tuple[Kind, int]:
         # All dice are thrown, whatever becomes of them: the next kill is the same one then.
         kind = self._rng.choices([kind for kind, _ in KINDS], [share for _, share in KINDS])[0]
         writes = self._rng.randint(1, WRITES_MAX)
-        if self._options.at_write is not None:
-            kind, writes = "write", self._options.at_write + index
-        if self._restarts >= RESTARTS_MAX and self._options.at_write is None:
-            kind = "both"
+        if self._restarts >= RESTARTS_MAX:
+            return "both", writes
+        if self._next_write is not None:
+            kind, writes = "write", self._next_write
+            self._next_write += 1
         return kind, writes
 
     async def _kill(self, kind: Kind, writes: int) -> Kill:
-        if kind == "both" or self._restarts > RESTARTS_MAX:
+        if kind == "both":
             at_ms = wall_ms()
             await asyncio.to_thread(self._instance.kill_all)
             self._instance.start()
@@ -91,22 +96,30 @@ class Killer:
         self._restarts += 1
         victim = "control" if kind == "control" else "switch"
         pid = await self._pid(victim)
-        how = ""
-        if kind == "write":
-            how = await asyncio.to_thread(
-                JournalTrap(pid, self._instance.data / "journal", writes).spring, WRITE_WAIT_S
-            )
+        how = await self._end_in_write(pid, writes) if kind == "write" else ""
         at_ms = wall_ms()
         if not how:
             how = "at a random moment" if kind != "write" else f"having not written {writes} times"
             await self._end(pid)
         if kind == "again":
-            pid = await self._pid(victim)
-            await asyncio.sleep(self._rng.uniform(0.0, 1.0))
+            how = await self._end_again(writes)
             self._restarts += 1
-            await self._end(pid)
-            how = "and once more as it came back"
         return Kill(victim=victim, how=how, at_ms=at_ms)
+
+    async def _end_again(self, writes: int) -> str:
+        """Kill the switch as it comes back: anywhere, or in one of the writes that its recovery makes."""
+        pid = await self._pid("switch")
+        if writes <= RECOVERY_WRITES_MAX:
+            how = await self._end_in_write(pid, writes)
+            if how:
+                return f"and once more as it came back, {how}"
+        await asyncio.sleep(self._rng.uniform(0.0, 1.0))
+        await self._end(pid)
+        return "and once more as it came back"
+
+    async def _end_in_write(self, pid: int, writes: int) -> str:
+        trap = JournalTrap(pid, self._instance.data / "journal", writes)
+        return await asyncio.to_thread(trap.spring, WRITE_WAIT_S)
 
     async def _recover(self, kill: Kill) -> None:
         if kill.victim != "control" and not await self._prober.is_answered(START_S):
@@ -123,5 +136,6 @@ class Killer:
         return pid
 
     async def _end(self, pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         await self._instance.wait(lambda: not is_alive(pid), "a killed process to be gone")
