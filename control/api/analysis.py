@@ -7,11 +7,12 @@ from typing import Any, Final
 from litestar import Response
 
 from control.api.routing import API, Call, Created, Route
-from control.services import margins, replay
+from control.services import margins, replay, route_durations
 from control.services.losses import Losses
 from control.services.margins import LossQuery, MarginQuery, PairMargin
 from control.services.pages import Page
 from control.services.replay import Replay, ReplayNew
+from control.services.route_durations import RouteDurations
 
 
 async def read_margin(call: Call) -> Any:
@@ -20,6 +21,10 @@ async def read_margin(call: Call) -> Any:
 
 async def list_losses(call: Call) -> Any:
     return await margins.losses(call.ctx, call.path["card_id"], call.path["revision_id"], call.query)
+
+
+async def read_durations(call: Call) -> Any:
+    return await route_durations.read(call.ctx, call.path["route_id"])
 
 
 async def create_replay(call: Call) -> Created:
@@ -68,6 +73,14 @@ ANALYSIS: Final = [
         role="read-only",
         query=LossQuery,
         reply=Losses,
+    ),
+    Route(
+        method="GET",
+        path="/ingress-routes/{route_id:int}/durations",
+        handler=read_durations,
+        summary="How long a route's calls were of late: what its profit mode `expected` goes by.",
+        role="read-only",
+        reply=RouteDurations,
     ),
     Route(
         method="POST",

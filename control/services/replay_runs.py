@@ -138,7 +138,8 @@ class Replays:
                 self._end(run_id, "failed" if error else "done", error)
             except TimeoutError:
                 self._end(run_id, "failed", f"not done in {RUN_S_MAX:g} s")
-            except OSError as problem:
+            except (OSError, ValueError, msgspec.MsgspecError) as problem:
+                # A process that could not be made, or that said what we do not understand.
                 self._end(run_id, "failed", str(problem))
             finally:
                 self._kill()
@@ -188,10 +189,14 @@ class Replays:
                 worker.kill()
 
     def _keep(self, run: Run) -> None:
+        """Memory has the truth; the file is for after a restart, and a full disk stops nothing."""
         self._runs[run.id] = run
         partial = self._folder / f"{run.id}.run.part"
-        partial.write_bytes(msgspec.json.encode(run))
-        partial.replace(self._folder / f"{run.id}.run")
+        try:
+            partial.write_bytes(msgspec.json.encode(run))
+            partial.replace(self._folder / f"{run.id}.run")
+        except OSError as error:
+            log.warning("a replay's state was not kept", id=run.id, reason=str(error))
 
     def _load(self) -> None:
         if self._is_loaded:

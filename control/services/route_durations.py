@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Select, func, select, update
 
 from control.services.context import Context
+from control.services.ingress_routes import INGRESS_ROUTES
 from control.services.records import ingress_route_record
 from control.store import tables
 
@@ -29,6 +31,30 @@ MOVED_PART: Final = 20
 """A distribution has moved when calls are longer or shorter by more than a twentieth of the mean."""
 
 _DAY_MS: Final = 86_400_000
+
+
+class Length(msgspec.Struct, frozen=True, kw_only=True):
+    length_s: int
+    """In seconds; of several lengths taken together their mean."""
+    calls: int
+
+
+class RouteDurations(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a route's answered calls were of late; empty while there are too few to judge by."""
+
+    calls: int
+    mean_s: int
+    lengths: list[Length]
+
+
+async def read(ctx: Context, route_id: int) -> RouteDurations:
+    """What `expected` goes by."""
+    async with ctx.store.read() as tx:
+        row = await INGRESS_ROUTES.row(tx, route_id)
+    lengths = [Length(length_s=length, calls=calls) for length, calls in row["durations"]]
+    calls = sum(each.calls for each in lengths)
+    talked_s = sum(each.length_s * each.calls for each in lengths)
+    return RouteDurations(calls=calls, mean_s=talked_s // calls if calls else 0, lengths=lengths)
 
 
 async def refresh(ctx: Context) -> int:

@@ -7,13 +7,16 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from control.services.fields import ms_moment
 from control.services.replay_runs import RUNS_MAX, WAITING_MAX, Replays
 from rating.rows import RateRow
 from switch.records import Attempt
-from tests.fakes.control import START_MS, ControlPlane, with_control
+from tests.fakes.control import START_MS, ControlPlane, running_control, with_control
 from tests.fakes.priced_cards import CENT, Cards, make_cards, make_revision
 from tests.fakes.stored_calls import store_calls, stored_call
 
@@ -119,6 +122,7 @@ async def test_calls_are_replayed_in_a_process_of_its_own_and_shown_before_and_a
     assert [(run["id"], run["result"]) for run in listed] == [(2, None), (1, None)]
 
 
+@pytest.mark.slow
 @with_control
 async def test_what_was_in_force_then_prices_a_replay_without_changes(plane: ControlPlane) -> None:
     cards = await carrier(plane)
@@ -130,6 +134,7 @@ async def test_what_was_in_force_then_prices_a_replay_without_changes(plane: Con
     assert (found["calls"], found["changed"]) == (31, 0)
 
 
+@pytest.mark.slow
 @with_control
 async def test_a_replay_that_waits_or_runs_can_be_cancelled(plane: ControlPlane) -> None:
     await carrier(plane)
@@ -170,6 +175,7 @@ async def test_what_cannot_be_replayed_is_refused_by_its_field(plane: ControlPla
     await plane.post("/replays", asked(), status=409)
 
 
+@pytest.mark.slow
 @with_control
 async def test_a_missing_deck_is_told(plane: ControlPlane) -> None:
     cards = await carrier(plane)
@@ -180,6 +186,34 @@ async def test_a_missing_deck_is_told(plane: ControlPlane) -> None:
         found = (await finished(plane, 1))["result"]
     assert found["newly_refused"] == {"no_vendor": 30}
     assert found["notes"][0].startswith(f"rate_card {cards.buy}: revision")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("print('not what we expect')", "malformed"),
+        ("raise SystemExit(3)", "its process ended with 3"),
+        ("print('x' * 100_000)", "limit"),
+    ],
+)
+def test_a_process_that_goes_wrong_fails_its_replay_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, error: str
+) -> None:
+    async def act() -> None:
+        async with running_control(tmp_path) as plane:
+            await carrier(plane)
+            async with replaying(plane):
+                with monkeypatch.context() as patch:
+                    patch.setattr("control.services.replay_runs.WORKER", ("-c", script))
+                    await plane.post("/replays", asked())
+                    shown = await finished(plane, 1)
+                assert shown["state"] == "failed"
+                assert error in shown["error"]
+                await plane.post("/replays", asked())
+                assert (await finished(plane, 2))["state"] == "done"
+
+    asyncio.run(act())
 
 
 @with_control
