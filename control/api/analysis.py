@@ -8,7 +8,7 @@ from litestar import Response
 
 from control.api.routing import API, Call, Created, Route
 from control.services import margins, replay, route_durations
-from control.services.losses import Losses
+from control.services.loss_report import Losses
 from control.services.margins import LossQuery, MarginQuery, PairMargin
 from control.services.pages import Page
 from control.services.replay import Replay, ReplayNew

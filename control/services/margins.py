@@ -20,14 +20,12 @@ from control.own_process import own_process
 from control.services.context import Context
 from control.services.errors import Conflict, NotFound, invalid
 from control.services.fields import Id, Moment, moment_ms, ms_moment
+from control.services.loss_report import LengthRange, Losses, RouteMargin
 from control.services.losses import (
     NICENESS,
     RANGES_MAX,
-    LengthRange,
-    Losses,
     Pair,
     RouteLengths,
-    RouteMargin,
     Side,
     find_losses,
     route_margins,

@@ -21,7 +21,7 @@ from control.services.context import Change, Context
 from control.services.deck_import import DeckDiff, ImportOptions, ImportReport, diff_decks, import_deck
 from control.services.errors import Conflict, FieldError, Invalid, NotFound, invalid
 from control.services.fields import Id, Label, Moment, moment_ms, ms_moment
-from control.services.losses import Losses
+from control.services.loss_report import Losses
 from control.services.margins import losses_of_deck
 from control.services.pages import ListQuery, Page, read_page
 from control.services.problems import convert, decode
