@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import structlog
 import uvicorn
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from config.settings import Settings
 from control.alarms import Alarms
@@ -33,6 +33,8 @@ from control.schedule import Schedule
 from control.services import recalculation_steps
 from control.services.admin_keys import ensure_first_key
 from control.services.context import Context
+from control.store import postgres
+from control.store.claim import Claim, ClaimLost
 from control.store.engine import Store, open_store
 
 BACKLOG: Final = 256
@@ -42,6 +44,8 @@ KEEP_ALIVE_S: Final = 30
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 SWITCH_WAIT_S: Final = 10.0
 """The "ready" line waits this long for the switch."""
+STORE_WAIT_S: Final = 1.0
+"""A database server that is not there at the start is tried that often."""
 
 log = structlog.get_logger("control")
 
@@ -67,10 +71,14 @@ class ControlPlane:
         """
         with self._taken_folder():
             listening = self._listen()
-            store = await self._open_store()
+            store = self._open_store()
+            claim = Claim(store)
             try:
+                await self._prepare(store, claim)
+                self._start(claim.hold(), "claim")
                 await self._serve(listening, store)
             finally:
+                await claim.close()
                 await store.close()
                 listening.close()
 
@@ -183,16 +191,38 @@ class ControlPlane:
             raise StartError(f"api {host}:{port}: {error.strerror}") from error
         return listening
 
-    async def _open_store(self) -> Store:
-        url = self._settings.store.url or f"sqlite:///{self._folder / 'tandem.db'}"
+    def _open_store(self) -> Store:
         try:
-            store = open_store(url)
-            await store.migrate()
+            return open_store(self._store_url)
         except ValueError as error:
             raise StartError(str(error)) from error
-        except (SQLAlchemyError, OSError) as error:
-            raise StartError(f"store {url.rpartition('@')[2]}: {str(error).splitlines()[0]}") from error
-        return store
+
+    @property
+    def _store_url(self) -> str:
+        return self._settings.store.url or f"sqlite:///{self._folder / 'tandem.db'}"
+
+    async def _prepare(self, store: Store, claim: Claim) -> None:
+        """Make the store ours and of this release. A database server may come up after us: it is waited for."""
+        is_told = False
+        while True:
+            try:
+                await claim.take()
+                await store.migrate()
+                return
+            except ValueError as error:
+                raise StartError(str(error)) from error
+            except (SQLAlchemyError, OSError, ClaimLost) as error:
+                is_absent = isinstance(error, OperationalError) and postgres.is_absent(error)
+                if store.is_sqlite or not is_absent:
+                    raise StartError(f"store {postgres.shown(self._store_url)}: {_first_line(error)}") from error
+                if not is_told:
+                    log.error("the store is waited for", reason=_first_line(error))
+                is_told = True
+            await asyncio.sleep(STORE_WAIT_S)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.orig if isinstance(error, DBAPIError) and error.orig else error).splitlines()[0]
 
 
 class _Server(uvicorn.Server):

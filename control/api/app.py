@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from control.api import problems
 from control.api.openapi import openapi_document
@@ -34,6 +34,7 @@ def create_app(ctx: Context) -> Litestar:
             HTTPException: problems.answer_http_error,
             IntegrityError: problems.answer_integrity_error,
             OperationalError: problems.answer_operational_error,
+            DataError: problems.answer_data_error,
             Exception: problems.answer_unexpected,
         },
         logging_config=None,

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from control.services.errors import (
     Conflict,
@@ -101,6 +101,15 @@ def answer_operational_error(_request: Request[Any, Any, Any], error: Operationa
     """The disk is full, the database is locked or gone."""
     log.error("store failed", reason=str(error.orig))
     return answer(_problem("store-failed", "Store failed", 503, ""), {"Retry-After": "5"})
+
+
+def answer_data_error(_request: Request[Any, Any, Any], error: DataError) -> Response[bytes]:
+    """A NUL, or a number beyond what any row has: PostgreSQL takes neither, even to look for them."""
+    log.info("refused by the store", reason=str(error.orig))
+    return answer(_problem("invalid", "Invalid request", 400, "A value is not one that can be stored.", errors=_UNFIT))
+
+
+_UNFIT: Final = (FieldError(path="", reason="holds a NUL, or is out of range"),)
 
 
 def answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

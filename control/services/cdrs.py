@@ -39,8 +39,17 @@ async def insert_batch(tx: Tx, records: Sequence[tuple[int, CallEnded]]) -> None
     One prepared statement for the whole batch, past SQLAlchemy's parameter handling: this runs for
     each call. The caller moves the journal's position in the same transaction.
     """
-    if records:
-        await tx.exec_driver_sql(insert_statement(tx.dialect.name), [cdr_row(n, ended.cdr) for n, ended in records])
+    if not records:
+        return
+    rows = [cdr_row(n, ended.cdr) for n, ended in records]
+    if tx.dialect.name != "sqlite":
+        rows = [tuple(_storable(value) for value in row) for row in rows]
+    await tx.exec_driver_sql(insert_statement(tx.dialect.name), rows)
+
+
+def _storable(value: object) -> object:
+    """PostgreSQL takes no NUL in a text, and a peer may send one in its User-Agent: it is shown as its picture."""
+    return value.replace("\0", "\u2400") if isinstance(value, str) else value
 
 
 async def read_position(tx: Tx, journal: str = JOURNAL) -> int:

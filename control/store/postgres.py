@@ -42,16 +42,36 @@ def postgres_url(url: URL) -> URL:
     return url.set(query=query)
 
 
-def writing_engine(url: URL, *, command_timeout_s: float | None = COMMAND_TIMEOUT_S, **options: Any) -> AsyncEngine:
+def writing_engine(url: URL, **options: Any) -> AsyncEngine:
     """One connection. It waits for the disk whatever the server's default: the switch drops what we say is stored."""
-    settings = {"application_name": "tandem", "synchronous_commit": "on"}
-    return _engine(url, settings, command_timeout_s, pool_size=1, isolation_level="READ COMMITTED", **options)
+    wanted = {"pool_size": 1, "max_overflow": 0, "isolation_level": "READ COMMITTED"}
+    return make_engine(url, {"synchronous_commit": "on"}, **wanted, **options)
 
 
 def reading_engine(url: URL, **options: Any) -> AsyncEngine:
-    settings = {"application_name": "tandem", "default_transaction_read_only": "on"}
-    level = "REPEATABLE READ"
-    return _engine(url, settings, COMMAND_TIMEOUT_S, pool_size=READERS_MAX, isolation_level=level, **options)
+    wanted = {"pool_size": READERS_MAX, "max_overflow": 0, "isolation_level": "REPEATABLE READ"}
+    return make_engine(url, {"default_transaction_read_only": "on"}, **wanted, **options)
+
+
+def make_engine(
+    url: URL, settings: dict[str, str], *, command_timeout_s: float | None = COMMAND_TIMEOUT_S, **options: Any
+) -> AsyncEngine:
+    """Any engine over this database; `settings` are the server's, for each connection."""
+    engine = create_async_engine(
+        url,
+        hide_parameters=True,
+        # A connection that died while nobody used it costs no request.
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_S,
+            "command_timeout": command_timeout_s,
+            "server_settings": {"application_name": "tandem", **settings},
+        },
+        **options,
+    )
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "handle_error", _name_error)
+    return engine
 
 
 async def check_encoding(tx: AsyncConnection) -> None:
@@ -59,25 +79,6 @@ async def check_encoding(tx: AsyncConnection) -> None:
     encoding = (await tx.exec_driver_sql("SHOW server_encoding")).scalar_one()
     if encoding != "UTF8":
         raise ValueError(f"store.url: the database has the encoding {encoding}; it must be UTF8")
-
-
-def _engine(url: URL, settings: dict[str, str], command_timeout_s: float | None, **options: Any) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        hide_parameters=True,
-        max_overflow=0,
-        # A connection that died while nobody used it costs no request.
-        pool_pre_ping=True,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_S,
-            "command_timeout": command_timeout_s,
-            "server_settings": settings,
-        },
-        **options,
-    )
-    event.listen(engine.sync_engine, "do_connect", _connect)
-    event.listen(engine.sync_engine, "handle_error", _name_error)
-    return engine
 
 
 def _connect(dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
@@ -108,6 +109,12 @@ def _is_unfit(context: ExceptionContext) -> bool:
     """Whether the driver could not put a value into its type."""
     dbapi: Any = context.dialect.loaded_dbapi
     return isinstance(context.original_exception.__cause__, dbapi.asyncpg.exceptions.DataError)
+
+
+def is_absent(error: OperationalError) -> bool:
+    """Whether the server could not be reached, or said that it starts or ends: it may be there in a while."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return not state or state.startswith(("08", "57P"))
 
 
 def shown(url: str) -> str:
