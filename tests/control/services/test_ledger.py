@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,14 @@ from sqlalchemy.exc import DatabaseError
 from control.feed import begin_ids_above, read_balances
 from control.services import ledger
 from control.services.errors import Conflict, NotFound
-from control.sinks import SqliteSink, StoreSink
+from control.sinks import Sink, SqliteSink, StoreSink
 from control.store import tables
-from control.store.engine import open_store
+from control.store.engine import Store, open_store
 from tests.fakes.control import ControlPlane, with_control
 from tests.fakes.databases import Database
 from tests.fakes.ended_calls import ended_call
 
-SINKS = {"sqlite": SqliteSink, "store": StoreSink}
+SINKS: dict[str, Callable[[Store], Sink]] = {"sqlite": SqliteSink, "store": StoreSink}
 
 
 async def append(plane: ControlPlane, amount_nanos: int, customer_id: int = 1, kind: ledger.BookedKind = "fee") -> int:
