@@ -16,8 +16,8 @@ from control.drill.witness import LegSeen
 from switch.wire.build import response_to
 from switch.wire.message import Request
 
-RING_MAX_S: Final = 40.0
-"""Nobody answers a telephone that has rung this long."""
+RING_MAX_S: Final = 10.0
+"""So long rings what its caller gives up; where the CANCEL is lost with the switch, the phone is busy then."""
 
 
 class _Leg:
