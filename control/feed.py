@@ -130,16 +130,17 @@ class EntryFeed:
 _IS_BOOKED: Final = text("kind <> 'call'")
 """As the index has it, so that the planner knows it again."""
 _HIGHEST: Final = select(func.max(tables.ledger_entries.c.id))
+LAST_BOOKED: Final = select(func.coalesce(func.max(tables.ledger_entries.c.id), 0)).where(_IS_BOOKED).scalar_subquery()
+"""The highest entry that no call made; 0: there is none."""
 
 
 async def read_balances(tx: Tx) -> tuple[int, dict[int, int]]:
     """The highest entry that no call made (0: none) and every balance, as of one moment."""
     accounts = tables.accounts
-    highest = select(func.max(tables.ledger_entries.c.id)).where(_IS_BOOKED).scalar_subquery()
     # One statement, for on PostgreSQL each sees the latest commits; where nothing has a balance,
     # nothing has an entry.
-    rows = (await tx.execute(select(highest, accounts.c.customer_id, accounts.c.balance_nanos))).all()
-    return (rows[0][0] or 0) if rows else 0, {customer_id: balance for _, customer_id, balance in rows}
+    rows = (await tx.execute(select(LAST_BOOKED, accounts.c.customer_id, accounts.c.balance_nanos))).all()
+    return rows[0][0] if rows else 0, {customer_id: balance for _, customer_id, balance in rows}
 
 
 async def begin_ids_above(tx: Tx, entry_id: int) -> None:

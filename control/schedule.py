@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import ColumnElement, Select, func, select, union_all
 from sqlalchemy.exc import SQLAlchemyError
 
+from control.feed import LAST_BOOKED
 from control.publish import SwitchPublisher
 from control.services import clients, customers, route_durations
 from control.services.context import Context
@@ -34,12 +35,13 @@ log = structlog.get_logger("control.schedule")
 
 
 class Times(NamedTuple):
-    """When the next of each is due, None for never; and the version that is stored."""
+    """When the next of each is due, None for never; what version is stored; the last entry that no call made."""
 
     clients_ms: int | None
     penalties_ms: int | None
     activation_ms: int | None
     version: int
+    entry_id: int
 
     def next_ms(self) -> int | None:
         return min((each for each in self[:3] if each is not None), default=None)
@@ -100,6 +102,9 @@ class Schedule:
             next_ms = (await self._read_times()).next_ms()
         elif self._publisher.version_in_force not in (None, times.version):
             await self._publisher.catch_up()
+        # A commit whose answer was lost is stored, and whoever asked for it could not send it on.
+        if times.entry_id and not self._publisher.is_booked(times.entry_id):
+            await self._publisher.book(times.entry_id)
         return LOOK_S if next_ms is None else min(LOOK_S, max(LOOK_MIN_S, (next_ms - now_ms) / 1000))
 
     async def _publish_activations(self, now_ms: int) -> None:
@@ -122,7 +127,7 @@ class Schedule:
     async def _read_times(self) -> Times:
         activation = _earliest(tables.activations.c.active_from_ms, *_ahead(self._cards_at_ms))
         async with self._context.store.read() as tx:
-            row = (await tx.execute(select(_CLIENTS_DUE, _PENALTIES_DUE, activation, _VERSION))).one()
+            row = (await tx.execute(select(_CLIENTS_DUE, _PENALTIES_DUE, activation, _VERSION, LAST_BOOKED))).one()
         return Times(*row)
 
 

@@ -15,11 +15,13 @@ from control import link as link_module
 from control.feed import read_balances
 from control.link import SwitchLink
 from control.publish import SwitchPublisher
+from control.schedule import Schedule
 from control.services import ledger
-from control.services.context import Context
+from control.services.context import SYSTEM, Change, Context
 from control.sinks import StoreSink
-from control.store.engine import Store, open_store
+from control.store.engine import Store
 from switch.snapshot import Customer
+from tests.fakes.databases import Database, migrated
 from tests.fakes.ended_calls import ended_call
 from tests.fakes.switch_socket import SwitchSocket, running
 
@@ -52,9 +54,8 @@ class Plane:
 
 
 @asynccontextmanager
-async def planes(folder: Path) -> AsyncIterator[tuple[SwitchSocket, Plane]]:
-    store = open_store(f"sqlite:///{folder}/tandem.db")
-    await store.migrate()
+async def planes(folder: Path, database: Database) -> AsyncIterator[tuple[SwitchSocket, Plane]]:
+    store = await migrated(database, folder)
     async with running(SwitchSocket(folder / "switch.sock")) as switch:
         plane = Plane(store, folder)
         try:
@@ -70,24 +71,24 @@ async def until(claim: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def play(folder: Path, scene: Callable[[SwitchSocket, Plane], Awaitable[None]]) -> None:
+def play(folder: Path, database: Database, scene: Callable[[SwitchSocket, Plane], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with planes(folder) as (switch, plane):
+        async with planes(folder, database) as (switch, plane):
             await until(lambda: plane.link.is_connected)
             await scene(switch, plane)
 
     asyncio.run(run())
 
 
-def test_a_switch_without_balances_gets_them_before_any_configuration(tmp_path: Path) -> None:
+def test_a_switch_without_balances_gets_them_before_any_configuration(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         assert switch.heard[:2] == ["PutBalances", "PutSnapshot"]
         assert (switch.entry_id, switch.balances) == (0, {})
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_balances_hold_every_entry_and_name_the_highest_that_no_call_made(tmp_path: Path) -> None:
+def test_balances_hold_every_entry_and_name_the_highest_that_no_call_made(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         assert await plane.append(50)
         await StoreSink(plane.store).write([(1, ended_call(1, gross_nanos=7))], 1)
@@ -98,10 +99,12 @@ def test_balances_hold_every_entry_and_name_the_highest_that_no_call_made(tmp_pa
         assert await plane.append(1)
         assert switch.balances == {1: 44}
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_balances_wait_until_the_journal_has_been_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_balances_wait_until_the_journal_has_been_read(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link_module, "RECONNECT_MAX_S", 0.1)
 
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
@@ -122,20 +125,20 @@ def test_balances_wait_until_the_journal_has_been_read(tmp_path: Path, monkeypat
         assert switch.entry_id == 0
         assert plane.feed.faults() == []
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_an_entry_is_in_the_switch_when_its_change_ends(tmp_path: Path) -> None:
+def test_an_entry_is_in_the_switch_when_its_change_ends(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         done = await asyncio.gather(*(plane.append(amount) for amount in range(1, 31)))
         assert all(done)
         assert [entry.id for entry in switch.entries] == list(range(1, 31))
         assert switch.balances == await plane.balances()
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_an_entry_made_while_the_switch_is_away_comes_when_it_is_back(tmp_path: Path) -> None:
+def test_an_entry_made_while_the_switch_is_away_comes_when_it_is_back(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         await switch.stop()
         await until(lambda: not plane.link.is_connected)
@@ -147,10 +150,12 @@ def test_an_entry_made_while_the_switch_is_away_comes_when_it_is_back(tmp_path: 
         assert [entry.amount_nanos for entry in switch.entries] == [5, 6]
         assert plane.publisher.is_booked(2)
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_many_entries_go_in_several_requests_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_entries_go_in_several_requests_in_their_order(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed_module, "ENTRIES_MAX", 4)
 
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
@@ -164,11 +169,11 @@ def test_many_entries_go_in_several_requests_in_their_order(tmp_path: Path, monk
         assert [entry.amount_nanos for entry in switch.entries] == list(range(10))
         assert switch.heard[:3] == ["BookEntries"] * 3
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
 def test_an_entry_whose_reply_was_lost_is_sent_again_and_counts_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_module, "REQUEST_TIMEOUT_S", 0.05)
 
@@ -181,10 +186,12 @@ def test_an_entry_whose_reply_was_lost_is_sent_again_and_counts_once(
         assert await plane.append(6)
         assert switch.balances == {1: 11}
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_refused_entry_is_a_fault_until_the_switch_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_entry_is_a_fault_until_the_switch_takes_it(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link_module, "RECONNECT_MAX_S", 0.1)
 
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
@@ -196,10 +203,10 @@ def test_a_refused_entry_is_a_fault_until_the_switch_takes_it(tmp_path: Path, mo
         assert plane.feed.faults() == []
         assert switch.balances == {1: 5}
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_switch_ahead_of_a_restored_store_is_told_and_new_ids_begin_above(tmp_path: Path) -> None:
+def test_a_switch_ahead_of_a_restored_store_is_told_and_new_ids_begin_above(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         assert await plane.append(5)
         switch.entry_id = 900
@@ -209,10 +216,10 @@ def test_a_switch_ahead_of_a_restored_store_is_told_and_new_ids_begin_above(tmp_
         assert await plane.append(6)
         assert [entry.id for entry in switch.entries] == [1, 901]
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_change_of_configuration_and_money_is_in_force_whole(tmp_path: Path) -> None:
+def test_a_change_of_configuration_and_money_is_in_force_whole(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         async with plane.context.change() as change:
             change.put.append(Customer(id=1, name="Acme", status="active"))
@@ -220,12 +227,12 @@ def test_a_change_of_configuration_and_money_is_in_force_whole(tmp_path: Path) -
         assert not change.is_pending
         assert switch.heard[-2:] == ["PutDelta", "BookEntries"]
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_both_ledgers_agree_after_any_order_of_losses(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_module, "REQUEST_TIMEOUT_S", 0.05)
     monkeypatch.setattr(link_module, "RECONNECT_MAX_S", 0.05)
@@ -256,4 +263,16 @@ def test_both_ledgers_agree_after_any_order_of_losses(
             each: nanos for each, nanos in (await plane.balances()).items() if nanos
         }
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
+
+
+def test_an_entry_whose_commit_was_not_heard_of_is_brought_by_the_next_look(tmp_path: Path, database: Database) -> None:
+    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+        # Stored, and whoever stored it was cut off before it could be sent.
+        async with plane.store.begin() as tx:
+            await ledger.append(Change(tx, SYSTEM, 0), customer_id=1, kind="payment", amount_nanos=5)
+        assert switch.balances == {}
+        await Schedule(plane.context, plane.publisher).run_due()
+        assert switch.balances == {1: 5}
+
+    play(tmp_path, database, scene)
