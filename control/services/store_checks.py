@@ -114,6 +114,28 @@ CHECKS: Final = (
         " OR e.customer_id <> r.customer_id)) ORDER BY r.id",
         "{amount_nanos} against entry {reversed_id} of {reversed_nanos}",
     ),
+    Check(
+        "corrections_have_their_entries",
+        "Each booked correction of a charge has one adjustment of its difference; no other line has one.",
+        "SELECT 'recalculation' AS noun, l.recalculation_id AS id, l.cdr_id AS cdr_id,"
+        " l.before_nanos - l.after_nanos AS wanted_nanos, e.amount_nanos AS amount_nanos"
+        " FROM recalculation_lines l LEFT JOIN ledger_entries e ON e.id = l.entry_id AND e.kind = 'adjustment'"
+        " AND e.cdr_number = l.cdr_number AND e.customer_id = l.customer_id"
+        " WHERE (l.entry_id IS NOT NULL) <> (l.is_booked AND l.side = 'sell' AND l.before_nanos <> l.after_nanos)"
+        " OR (l.entry_id IS NOT NULL AND (e.id IS NULL OR e.amount_nanos <> l.before_nanos - l.after_nanos))"
+        " ORDER BY l.id",
+        "call {cdr_id}: {wanted_nanos} wanted, entry {amount_nanos}",
+    ),
+    Check(
+        "corrections_follow_each_other",
+        "What a call costs after its last correction is its CDR's charge and the differences of all.",
+        "SELECT 'cdr' AS noun, c.id AS id, c.gross_nanos + s.moved_nanos AS sum_nanos, l.after_nanos AS last_nanos"
+        " FROM (SELECT cdr_number, MAX(id) AS last_id, SUM(after_nanos - before_nanos) AS moved_nanos"
+        " FROM recalculation_lines WHERE is_booked AND side = 'sell' GROUP BY cdr_number) AS s"
+        " JOIN cdrs c ON c.number = s.cdr_number JOIN recalculation_lines l ON l.id = s.last_id"
+        " WHERE c.gross_nanos + s.moved_nanos <> l.after_nanos ORDER BY c.number",
+        "CDR and differences {sum_nanos}, last correction {last_nanos}",
+    ),
 )
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from control.services import recalculation, recalculation_calls, recalculation_lines, recalculation_steps
 from control.services.recalculation_views import Filters, RecalculationNew, Rule, UndoNew
-from control.store import tables
+from control.services.store_checks import CHECKS, run_check
+from control.store import recalculation_tables, tables
 from control.store.recalculation_tables import cost_adjustments
 from rating.quotes import Quote, RateRow, Tariff, price
 from tests.fakes.control import START_MS, ControlPlane, running_control, with_control
@@ -46,6 +47,11 @@ async def undone(plane: ControlPlane, run: Any) -> Any:
 async def lines(plane: ControlPlane, run: Any, query: str = "") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = (await plane.get(f"/recalculations/{run['id']}/lines?{query}"))["items"]
     return found
+
+
+async def violations(plane: ControlPlane) -> list[str]:
+    async with plane.store.read() as tx:
+        return [check.name for check in CHECKS if await run_check(tx, check)]
 
 
 @with_control
@@ -100,6 +106,20 @@ async def test_the_entry_says_before_and_after_to_the_customer_and_why_to_staff(
         ("preview", "test admin"),
     ]
     assert audit["items"][0]["after"]["totals"][0]["difference"] == "-1.08"
+
+
+@with_control
+async def test_a_correction_without_its_entry_or_out_of_turn_is_seen(plane: ControlPlane) -> None:
+    exchange = await Exchange(plane).open()
+    await exchange.call(7_200_000, cause="max_duration")
+    await applied(plane, {"max_duration_s": 3600})
+    assert await violations(plane) == []
+    async with plane.store.begin() as tx:
+        await tx.execute(recalculation_tables.lines.update().values(entry_id=None))
+    assert await violations(plane) == ["corrections_have_their_entries"]
+    async with plane.store.begin() as tx:
+        await tx.execute(recalculation_tables.lines.update().values(before_nanos=1))
+    assert await violations(plane) == ["corrections_have_their_entries", "corrections_follow_each_other"]
 
 
 @with_control
@@ -502,6 +522,7 @@ def test_a_call_costs_what_the_last_rule_in_force_says(steps: list[Step]) -> Non
                 for number, cdr in enumerate(cdrs):
                     own = _expected(DURATIONS_S[number], "cap", None)
                     assert await exchange.charged(cdr) == (in_force[-1][number] if in_force else own)
+            assert await violations(plane) == []
 
     with TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder)))
