@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from control.services.cdrs import insert_batch, last_number
 from control.services.context import Context
+from control.services.replay_calls import PastCall
 from switch.records import Attempt, CallEnded, Candidate, Cdr
 from tests.fakes.control import START_MS
 
@@ -75,3 +78,14 @@ async def store_calls(ctx: Context, calls: Iterable[Cdr]) -> None:
     first = await last_number(ctx) + 1
     async with ctx.store.begin() as tx:
         await insert_batch(tx, [(first + place, CallEnded(cdr)) for place, cdr in enumerate(calls)])
+
+
+def past_call(cdr: Cdr, number: int = 1) -> PastCall:
+    """As a replay reads it from the store."""
+    values: dict[str, Any] = {
+        name: getattr(cdr, name) for name in PastCall.__struct_fields__ if name in Cdr.__struct_fields__
+    }
+    values["number"] = number
+    values["attempts"] = msgspec.json.encode(cdr.attempts).decode()
+    values["explanation"] = msgspec.json.encode(cdr.explanation).decode()
+    return PastCall(**values)

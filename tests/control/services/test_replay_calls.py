@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from control.services.replay_calls import Changes, DeckChange, Outcome, PastCall, Replayer, RouteChange
+from control.services.replay_calls import Changes, DeckChange, Outcome, Replayer, RouteChange
 from control.services.replay_sums import ReplaySums, is_same
 from rating.decks import compile_deck
 from rating.rows import RateRow
@@ -19,7 +19,7 @@ from switch.records import Attempt, Candidate, Cdr
 from switch.snapshot import Customer, Endpoint, Gateway, IngressRoute, Provider, RateCard, Record
 from tests.fakes.carrier import CENT, DEAR, DEFAULT_RECORDS, SELL, with_
 from tests.fakes.carrier import CHEAP as CHEAP_CARD
-from tests.fakes.stored_calls import stored_call
+from tests.fakes.stored_calls import past_call, stored_call
 from tests.fakes.world import World
 
 DECKS = {
@@ -34,17 +34,6 @@ DECKS = {
 NUMBERS = ("442079460000", "447911123456", "447700900123", "449001234567", "33123456789", "12")
 BEHAVIOURS = ((100, 180, 200), (100, 180, 200), (180, 200), (200,), (503,), (486,), (404,), (500,), (100,), ())
 NO_CHANGES = Changes()
-
-
-def past(cdr: Cdr, number: int = 1) -> PastCall:
-    """As a replay reads it from the store."""
-    values: dict[str, Any] = {
-        name: getattr(cdr, name) for name in PastCall.__struct_fields__ if name in Cdr.__struct_fields__
-    }
-    values["number"] = number
-    values["attempts"] = msgspec.json.encode(cdr.attempts).decode()
-    values["explanation"] = msgspec.json.encode(cdr.explanation).decode()
-    return PastCall(**values)
 
 
 def replayer(folder: Path, records: Iterable[Record], changes: Changes = NO_CHANGES) -> Replayer:
@@ -92,7 +81,7 @@ def test_without_changes_every_call_is_as_it_was(tmp_path: Path, route: dict[str
     again = replayer(tmp_path, records)
     # From the middle on, as a rotation stood then and stands nowhere written.
     for number, cdr in enumerate(cdrs[len(cdrs) // 2 :] + cdrs[: len(cdrs) // 2 - 1]):
-        call = past(cdr, number)
+        call = past_call(cdr, number)
         found = again.replay(call)
         assert is_same(found.before, found.after), (cdr, found)
         sums.add(call, found)
@@ -131,7 +120,7 @@ def decks_in(folder: Path, **more: tuple[RateRow, ...]) -> None:
 
 
 def outcome(folder: Path, cdr: Cdr, changes: Changes, records: tuple[Record, ...] = DEFAULT_RECORDS) -> Outcome:
-    return replayer(folder, records, changes).replay(past(cdr)).after
+    return replayer(folder, records, changes).replay(past_call(cdr)).after
 
 
 def deck_change(card_id: int, path: str) -> Changes:
@@ -192,7 +181,7 @@ def test_limits_profit_modes_and_strategies_are_proposed_for_one_route_or_all(tm
 def test_a_rotation_that_is_proposed_turns_from_call_to_call(tmp_path: Path) -> None:
     decks_in(tmp_path)
     again = replayer(tmp_path, DEFAULT_RECORDS, route_change(strategy="round_robin"))
-    calls = [past(stored_call(n, 60_000, attempts=[ANSWERED])) for n in range(4)]
+    calls = [past_call(stored_call(n, 60_000, attempts=[ANSWERED])) for n in range(4)]
     assert [again.replay(call).after.card_id for call in calls] == [CHEAP_CARD, DEAR, CHEAP_CARD, DEAR]
 
 
@@ -200,17 +189,17 @@ def test_what_the_moment_decided_is_left_as_it_was(tmp_path: Path) -> None:
     decks_in(tmp_path)
     again = replayer(tmp_path, DEFAULT_RECORDS, route_change(capped_rate_nanos=0))
     for cause in ("cps_exceeded", "balance_insufficient", "draining", "cancelled"):
-        found = again.replay(past(stored_call(1, is_answered=False, cause=cause, status=503)))
+        found = again.replay(past_call(stored_call(1, is_answered=False, cause=cause, status=503)))
         assert found.is_kept
         assert found.before == found.after
-    found = again.replay(past(stored_call(1, is_answered=False, cause="no_margin", status=503)))
+    found = again.replay(past_call(stored_call(1, is_answered=False, cause="no_margin", status=503)))
     assert not found.is_kept
     assert (found.before.cause, found.after.cause) == ("no_margin", "destination_blocked")
 
 
 def test_a_call_that_was_refused_is_admitted_and_brings_nothing(tmp_path: Path) -> None:
     decks_in(tmp_path)
-    call = past(stored_call(1, is_answered=False, cause="no_margin", status=503))
+    call = past_call(stored_call(1, is_answered=False, cause="no_margin", status=503))
     found = replayer(tmp_path, DEFAULT_RECORDS).replay(call)
     assert (found.before.cause, found.after.cause) == ("no_margin", "")
     assert (found.after.card_id, found.after.net_nanos) == (CHEAP_CARD, 0)
