@@ -84,7 +84,7 @@ def test_apply_changes_what_the_file_says_and_nothing_else(tandem: Installation,
     wanted.write_text(
         """
         [customers."Acme Voice"]
-        debit_limit = "100.000"
+        debit_limit = "0.000"
         channels = 9
         timers = { pdd_ms = 9000 }
         [rate_cards."Wholesale sell"]
