@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from random import Random
 from typing import Final
 
+from config.settings import Settings
 from switch.accounts import Accounts
 from switch.call.call import Calls
 from switch.call.hops import DEFAULT_PORT, DEFAULT_TLS_PORT, Hops
@@ -35,6 +36,20 @@ class Options:
         self.udp_request_bytes_max: int = 1_300
         self.hold_initial_s: int = 60
         self.hold_max_s: int = 300
+
+
+def options_of(settings: Settings) -> Options:
+    """What of the settings calls ask for."""
+    options = Options()
+    timers = settings.timers
+    options.first_reply_ms = timers.first_reply_ms
+    options.pdd_ms = timers.pdd_ms
+    options.ring_ms = timers.ring_ms
+    options.max_duration_s = timers.max_duration_s
+    options.udp_request_bytes_max = settings.limits.udp_request_bytes_max
+    options.hold_initial_s = settings.hold.initial_s
+    options.hold_max_s = settings.hold.max_s
+    return options
 
 
 class Board:

@@ -7,51 +7,44 @@ Nothing runs between the hold and the forward.
 
 from __future__ import annotations
 
-from binascii import crc32
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from config.settings import Listener, Settings
-from switch.accounts import SPEND_REACHED
+from switch.admission import SCHEMES, Admission
+from switch.answering import Answering, phrase_of
 from switch.billed import BilledCall
-from switch.board import Board, Options
-from switch.call.call import STATE_NAMES, dialog_key
+from switch.board import Board, options_of
+from switch.call.call import dialog_key
 from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
-from switch.call.session_timer import is_too_short, min_se_line
 from switch.call.strays import Strays
-from switch.cdr import build_refusal, source_text, wall_ms, wall_ms_if
 from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
+from switch.live_rows import live_call
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
-from switch.policy.causes import RETRY_AFTER_S, STATUS, Cause
-from switch.policy.decide import Facts, Plan, Reject, decide
-from switch.policy.digest import Accepted, Authenticator
+from switch.policy.causes import Cause
+from switch.policy.digest import Authenticator
 from switch.policy.live import CARD, CUSTOMER, ENDPOINT, GATEWAY, PROVIDER, USER, Live, layer_key
 from switch.policy.live import ROUTE as ROUTE_LAYER
 from switch.policy.simulate import simulated
 from switch.policy.tables import Tables
 from switch.probing import Probers
-from switch.records import AccountState, Beat, CallEnded, Checkpoint, Credited, DeltaApplied
+from switch.records import AccountState, Beat, Checkpoint, Credited, DeltaApplied
 from switch.recovered import Recovered, RecoveredCall
 from switch.restoring import close_unanswered, restore_call, shift_of
-from switch.routed import RoutedCall, reason_line
 from switch.snapshot import Customer, Delta, Gateway, Snapshot
 from switch.transaction.client import ClientTransaction
 from switch.transaction.layer import Layer, TimerValues, server_key
 from switch.transaction.machine import ACCEPTED
 from switch.transaction.server import ServerTransaction
 from switch.transaction.timers import NEVER
-from switch.waiting import Waiting, WaitingUser
-from switch.wire.build import response_to
+from switch.waiting import Waiting
 from switch.wire.errors import ParseError
-from switch.wire.headers import PROXY_AUTHORIZATION, PROXY_REQUIRE, REQUIRE, ROUTE, USER_AGENT
+from switch.wire.headers import PROXY_REQUIRE, REQUIRE
 from switch.wire.limits import Limits
 from switch.wire.message import Request, Response, parse_message
-from switch.wire.name_addr import NameAddr
-from switch.wire.terse import terse
-from switch.wire.uri import Uri, parse_uri
 
 ALLOW: Final = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, MESSAGE, NOTIFY"
 ACCEPT: Final = b"Accept: application/sdp"
@@ -67,10 +60,8 @@ _LAYERS: Final[dict[str, int]] = {
 }
 """Kinds of records whose rates, health or turns are remembered beside them."""
 
-_SCHEMES: Final = (b"sip", b"sips", b"tel")
 
-
-class Engine(WaitingUser):
+class Engine:
     """The whole data plane without its sockets.
 
     Args:
@@ -97,24 +88,9 @@ class Engine(WaitingUser):
         self.hops: Hops = Hops(locals_, (settings.sip.realm, *settings.sip.domains))
         self.tables: Tables = Tables(deck_folder)
         self.live: Live = Live(settings.limits.calls_max, float(settings.limits.calls_per_second_max) or None)
-        options = Options()
-        options.first_reply_ms = timers.first_reply_ms
-        options.pdd_ms = timers.pdd_ms
-        options.ring_ms = timers.ring_ms
-        options.max_duration_s = timers.max_duration_s
-        options.udp_request_bytes_max = settings.limits.udp_request_bytes_max
-        options.hold_initial_s = settings.hold.initial_s
-        options.hold_max_s = settings.hold.max_s
-        self.board: Board = Board(self.layer, self.hops, self.tables, self.live, rng, options)
+        self.board: Board = Board(self.layer, self.hops, self.tables, self.live, rng, options_of(settings))
         self.board.wall_offset_s = wall_offset_s
-        liveness = self.board.calls.liveness
-        liveness.session_expires_s = settings.liveness.session_expires_s
-        liveness.session_min_s = settings.liveness.session_min_s
-        liveness.is_offered_to_all = settings.liveness.session_offer == "all"
-        liveness.keepalive_failures = settings.liveness.keepalive_failures
-        liveness.keepalive_of = settings.liveness.keepalive_of
-        liveness.recovery_probe_ms = int(settings.liveness.recovery_probe_s * 1000.0)
-        liveness.set_keepalive(settings.liveness.keepalive_s)
+        self.board.calls.liveness.follow(settings.liveness)
         self._strays: Strays = Strays(self.layer, self.hops, self.board.ids)
         self.probers: Probers = Probers(self.board)
         self.authenticator: Authenticator = Authenticator(
@@ -124,22 +100,16 @@ class Engine(WaitingUser):
             settings.sip.auth_failures_max,
             settings.sip.auth_throttle_s,
         )
-        self.waiting: dict[bytes, Waiting] = {}
-        """INVITEs held back by their route's call rate, by dialog."""
-        self._tag_seed: int = rng.getrandbits(32)
+        self.answering: Answering = Answering(self.board, rng)
+        self.admission: Admission = Admission(self.board, self.answering, self.authenticator, settings)
+        self.waiting: dict[bytes, Waiting] = self.admission.waiting
         self._now: float = now
         """The latest that a shell has said."""
         self._to_keep: list[BilledCall] = []
         """Live calls that have still to be written to the journal's present segment."""
         self.boot_id: str = ""
         """Names the run of the system that monotonic moments belong to."""
-        self.is_draining: bool = False
-        self.store_failure: str = ""
-        """Why the journal takes no more records; new calls are refused meanwhile."""
-        self._is_silent: bool = settings.sip.unknown_source == "silence"
-        self._allows_loopback: bool = settings.sip.allow_loopback
         limits = settings.limits
-        self._transactions_max: int = limits.transactions_max
         self._limits: Limits = Limits(
             limits.header_bytes_max,
             limits.header_lines_max,
@@ -164,7 +134,9 @@ class Engine(WaitingUser):
             request = error.request
             if request is not None and request.method != b"ACK":
                 reason = str(error).encode("utf-8", "replace")[:60]
-                self._reply(request, Flow(listener, source, connection), error.status, _phrase(error.status, reason))
+                self.answering.reply(
+                    request, Flow(listener, source, connection), error.status, phrase_of(error.status, reason)
+                )
             return
         try:
             if isinstance(message, Request):
@@ -176,7 +148,9 @@ class Engine(WaitingUser):
             board.count("messages_malformed")
             if isinstance(message, Request) and message.method != b"ACK":
                 flow = Flow(listener, source, connection)
-                self._reply(message, flow, error.status, _phrase(error.status, str(error).encode("utf-8", "replace")))
+                self.answering.reply(
+                    message, flow, error.status, phrase_of(error.status, str(error).encode("utf-8", "replace"))
+                )
 
     def handle_timer(self, now: float) -> None:
         self._now = now
@@ -215,16 +189,16 @@ class Engine(WaitingUser):
         self.board.set_targets(gateway_id, targets)
 
     def set_draining(self) -> None:
-        self.is_draining = True
+        self.admission.is_draining = True
 
     def store_failed(self, reason: str) -> None:
         """The journal lost its disk: no new call is taken, since none could be billed."""
-        if not self.store_failure:
+        if not self.admission.store_failure:
             self.board.alarm("store_failed", reason, self._now)
-        self.store_failure = reason
+        self.admission.store_failure = reason
 
     def store_recovered(self) -> None:
-        self.store_failure = ""
+        self.admission.store_failure = ""
 
     # Configuration.
 
@@ -374,7 +348,7 @@ class Engine(WaitingUser):
             calls = list(self.live.calls.get(layer_key(CUSTOMER, customer_id), ()))
         for call in calls:
             if isinstance(call, BilledCall):
-                found.append(_live_call(call, now))
+                found.append(live_call(call, now))
         found.sort(key=_invited)
         return found
 
@@ -462,7 +436,7 @@ class Engine(WaitingUser):
         if request.to_tag:
             self._receive_in_dialog(request, key, flow, now)
         elif method == b"INVITE":
-            self._receive_invite(request, key, flow, now)
+            self.admission.receive_invite(request, key, flow, now)
         elif self._is_to_tagless(request):
             self._receive_in_dialog(request, key, flow, now)
         elif method == b"OPTIONS":
@@ -470,7 +444,7 @@ class Engine(WaitingUser):
         else:
             # REGISTER, MESSAGE, SUBSCRIBE and their like: this switch has no service of that name.
             self.board.count("requests_refused")
-            self._reply(request, flow, 405, b"Method Not Allowed", [ALLOW])
+            self.answering.reply(request, flow, 405, b"Method Not Allowed", [ALLOW])
 
     def _is_to_tagless(self, request: Request) -> bool:
         """Whether it is for a caller of RFC 2543, whose null tag is a tag like others (RFC 3261 §12.1.1)."""
@@ -479,30 +453,30 @@ class Engine(WaitingUser):
     def _is_sound(self, request: Request, flow: Flow) -> bool:
         """RFC 3261 §16.3: what every request has to pass before it is looked at; refused if not."""
         if request.max_forwards == 0 and (request.method != b"OPTIONS" or request.to_tag):
-            self._reply(request, flow, 483, b"Too Many Hops")
+            self.answering.reply(request, flow, 483, b"Too Many Hops")
             return False
         if PROXY_REQUIRE in request.ids:
             # Session timers are the one extension that we have as a proxy (RFC 4028 §8).
             unknown = [tag for tag in request.all(PROXY_REQUIRE) if tag.lower() != b"timer"]
             if unknown:
-                self._reply(request, flow, 420, b"Bad Extension", [b"Unsupported: " + b", ".join(unknown)])
+                self.answering.reply(request, flow, 420, b"Bad Extension", [b"Unsupported: " + b", ".join(unknown)])
                 return False
         return True
 
     def _receive_options(self, request: Request, flow: Flow) -> None:
         """Somebody asks whether we are there (RFC 3261 §11.2)."""
         uri = request.target
-        if uri.scheme not in _SCHEMES:
-            self._reply(request, flow, 416, b"Unsupported URI Scheme")
+        if uri.scheme not in SCHEMES:
+            self.answering.reply(request, flow, 416, b"Unsupported URI Scheme")
         elif request.first(REQUIRE) is not None:
             unknown = b"Unsupported: " + b", ".join(request.all(REQUIRE))
-            self._reply(request, flow, 420, b"Bad Extension", [unknown])
-        elif not self._is_ours(uri) or self._has_foreign_route(request):
-            self._reply(request, flow, 404, b"Not Found")
-        elif self.is_draining:
-            self._reply(request, flow, 503, b"Service Unavailable", [b"Retry-After: 30"])
+            self.answering.reply(request, flow, 420, b"Bad Extension", [unknown])
+        elif not self.answering.is_ours(uri) or self.answering.has_foreign_route(request):
+            self.answering.reply(request, flow, 404, b"Not Found")
+        elif self.admission.is_draining:
+            self.answering.reply(request, flow, 503, b"Service Unavailable", [b"Retry-After: 30"])
         else:
-            self._reply(request, flow, 200, b"OK", [ALLOW, ACCEPT, *self._server_lines])
+            self.answering.reply(request, flow, 200, b"OK", [ALLOW, ACCEPT, *self._server_lines])
 
     def _receive_cancel(self, request: Request, flow: Flow, now: float) -> None:
         """RFC 3261 §9.2, and only from where the INVITE came."""
@@ -512,14 +486,14 @@ class Engine(WaitingUser):
             or transaction.reply_flow.address[0] != flow.address[0]
             or transaction.reply_flow.connection != flow.connection
         ):
-            self._reply(request, flow, 481, b"Call/Transaction Does Not Exist")
+            self.answering.reply(request, flow, 481, b"Call/Transaction Does Not Exist")
             return
         invite = transaction.request
         if invite is not None and (invite.call_id != request.call_id or invite.from_tag != request.from_tag):
-            self._reply(request, flow, 481, b"Call/Transaction Does Not Exist")
+            self.answering.reply(request, flow, 481, b"Call/Transaction Does Not Exist")
             return
         # The 200 to CANCEL goes first: until it arrives the caller repeats it (RFC 3261 §16.10).
-        self._reply(request, flow, 200, b"OK")
+        self.answering.reply(request, flow, 200, b"OK")
         user = transaction.user
         if user is not None and not transaction.has_final():
             user.on_cancel(transaction, request, now)
@@ -542,415 +516,17 @@ class Engine(WaitingUser):
             self._refuse_in_dialog(request, flow, 403)
         else:
             via_value = request.via.with_source(flow.address[0], flow.address[1])
-            reply_flow = self._reply_flow(request, flow)
+            reply_flow = self.answering.reply_flow(request, flow)
             status = call.receive(request, key, sender, receiver, reply_flow, via_value, now)
             if status:
                 self._refuse_in_dialog(request, flow, status)
 
     def _refuse_in_dialog(self, request: Request, flow: Flow, status: int) -> None:
         if status == 422:
-            self._refuse_too_short(request, flow)
+            self.admission.refuse_too_short(request, flow)
         elif request.method != b"ACK":
-            self._reply(request, flow, status, _phrase(status, b"Refused"))
-
-    def _refuse_too_short(self, request: Request, flow: Flow) -> None:
-        """RFC 4028 §8.1: the session timer that was asked for is shorter than we allow."""
-        self.board.count("sessions_too_short")
-        self._reply(request, flow, 422, _phrase(422, b""), [min_se_line(self.board.calls.liveness)])
-
-    # A new call.
-
-    def _receive_invite(self, request: Request, key: bytes, flow: Flow, now: float) -> None:
-        board = self.board
-        cause = self._why_closed()
-        if cause is not None:
-            board.count("calls_turned_away")
-            if cause is not Cause.DRAINING:
-                # Without a store or room there is no CDR and no transaction either: an answer is all.
-                self._refuse_statelessly(request, flow, cause)
-                return
-        uri = request.target
-        if uri.scheme not in _SCHEMES:
-            self._reply(request, flow, 416, b"Unsupported URI Scheme")
-            return
-        if request.via_count >= self._limits.vias_max:
-            # With ours it would be one more than we read: no answer could come back.
-            self._reply(request, flow, 483, b"Too Many Hops")
-            return
-        if self._is_merged_or_looped(request):
-            self._reply(request, flow, 482, b"Loop Detected")
-            return
-        dialled = uri.user_text()
-        caller_uri = parse_uri(NameAddr.parse(request.from_value()).uri)
-        cli = caller_uri.user_text()
-        # All that can turn out to be broken is read before there is any state.
-        is_foreign = not self._is_ours(uri) or self._has_foreign_route(request)
-        local = self.hops.locals[flow.listener]
-        source_ip = flow.address[0]
-        facts = Facts(
-            source_ip,
-            local.transport,
-            dialled,
-            cli,
-            board.now_ms(now),
-            now,
-            None,
-            0,
-            board.options.max_duration_s,
-        )
-        verdict: Plan | Reject | None = None
-        is_challenged = False
-        if self._allows_loopback or local.is_reliable or not self._is_own_address(source_ip):
-            verdict = decide(self.tables, self.live, facts)
-        if verdict is None or (isinstance(verdict, Reject) and verdict.customer is None):
-            # A stranger by address; perhaps a user by password.
-            answers = request.each(PROXY_AUTHORIZATION)
-            if not self.tables.users:
-                self._refuse_stranger(request, flow, Cause.SOURCE_UNKNOWN)
-                return
-            checked = self.authenticator.check(answers, b"INVITE", request.uri, self.tables, source_ip, now)
-            if not isinstance(checked, Accepted):
-                self._challenge(request, flow, checked.cause, checked.stale, now)
-                return
-            facts.user = checked.user
-            is_challenged = True
-            verdict = decide(self.tables, self.live, facts)
-            if isinstance(verdict, Reject) and verdict.customer is None:
-                self._refuse_stranger(request, flow, Cause.SOURCE_UNKNOWN)
-                return
-        if is_too_short(request, board.calls.liveness):
-            # Like a challenge: the caller is to ask again, and no call has been tried yet.
-            self._refuse_too_short(request, flow)
-            return
-        board.count("calls_attempted")
-        via_value = request.via.with_source(source_ip, flow.address[1])
-        server = ServerTransaction(
-            self.layer, key, request, self._reply_flow(request, flow), via_value, is_reliable=local.is_reliable
-        )
-        if cause is not None:
-            self._refuse(request, server, flow, _turned_away(verdict, cause, ""), facts, now, now)
-            return
-        if isinstance(verdict, Reject):
-            if verdict.retry_in_s > 0.0 and not is_foreign:
-                self._hold_back(Waiting(self, server, flow, facts, verdict, now, is_challenged=is_challenged), now)
-            else:
-                self._refuse(request, server, flow, verdict, facts, now, now)
-            return
-        if is_foreign:
-            reject = _turned_away(verdict, Cause.NO_INGRESS_ROUTE, "Request-URI or Route names another host")
-            self._refuse(request, server, flow, reject, facts, now, now)
-            return
-        self._admit(verdict, request, server, flow, facts, now, now, is_challenged=is_challenged)
-
-    def _admit(
-        self,
-        plan: Plan,
-        request: Request,
-        server: ServerTransaction,
-        flow: Flow,
-        facts: Facts,
-        invited_at: float,
-        now: float,
-        *,
-        is_challenged: bool,
-    ) -> None:
-        """Put the money aside, which is the last thing that can refuse a call, and forward it."""
-        board = self.board
-        call_id = board.ids.cdr_id(board.now_ms(invited_at))
-        talk_s = min(board.options.hold_initial_s, facts.max_duration_s)
-        held = board.accounts.hold(plan.customer, call_id, plan.sell, talk_s, board.now_ms(now))
-        if held < 0:
-            cause = Cause.DAILY_SPEND_REACHED if held == SPEND_REACHED else Cause.BALANCE_INSUFFICIENT
-            self._refuse(request, server, flow, _turned_away(plan, cause, ""), facts, invited_at, now)
-            return
-        call = RoutedCall(
-            board,
-            plan,
-            call_id,
-            held,
-            server,
-            flow,
-            facts.dialled,
-            facts.cli,
-            invited_at,
-            now,
-            is_challenged=is_challenged,
-        )
-        call.next_attempt(now)
-
-    # INVITEs that wait for their route's call rate.
-
-    def _hold_back(self, waiting: Waiting, now: float) -> None:
-        self.board.count("calls_held_back")
-        request, server = waiting.request, waiting.server
-        self.waiting[dialog_key(request.call_id, request.from_tag)] = waiting
-        server.respond(100, response_to(request, 100, b"Trying", via_value=server.via_value), now)
-        waiting.wait(waiting.reject.retry_in_s, now)
-
-    def decide_again(self, waiting: Waiting, now: float) -> None:
-        facts = waiting.facts
-        facts.now_s = now  # rates and rests are asked now; prices stay those of the INVITE
-        cause = self._why_closed()
-        if cause is None:
-            verdict = decide(self.tables, self.live, facts)
-            if isinstance(verdict, Plan):
-                self._forget_waiting(waiting)
-                self._admit(
-                    verdict,
-                    waiting.request,
-                    waiting.server,
-                    waiting.flow,
-                    facts,
-                    waiting.arrived_at,
-                    now,
-                    is_challenged=waiting.is_challenged,
-                )
-                return
-            if waiting.may_wait(verdict.retry_in_s, now):
-                waiting.wait(verdict.retry_in_s, now)
-                return
-            if verdict.customer is not None:
-                waiting.reject = verdict
-        else:
-            waiting.reject.cause = cause
-        self._forget_waiting(waiting)
-        self._refuse(waiting.request, waiting.server, waiting.flow, waiting.reject, facts, waiting.arrived_at, now)
-
-    def leave_queue(self, waiting: Waiting, now: float) -> None:
-        self._forget_waiting(waiting)
-        waiting.reject.cause = Cause.CANCELLED
-        self._refuse(
-            waiting.request, waiting.server, waiting.flow, waiting.reject, waiting.facts, waiting.arrived_at, now
-        )
-
-    def _forget_waiting(self, waiting: Waiting) -> None:
-        request = waiting.request
-        self.waiting.pop(dialog_key(request.call_id, request.from_tag), None)
-
-    def _why_closed(self) -> Cause | None:
-        if self.store_failure:
-            return Cause.STORE_FAILED
-        if self.is_draining:
-            return Cause.DRAINING
-        if (
-            self.tables.version == 0
-            or not self.board.accounts.has_balances
-            or self.layer.size() >= self._transactions_max
-        ):
-            return Cause.OVERLOAD
-        return None
-
-    def _is_merged_or_looped(self, request: Request) -> bool:
-        """The same INVITE by another path, or back from a vendor (RFC 3261 §8.2.2.2, RFC 5393).
-
-        A call that we still have under the same Call-ID and caller's tag cannot begin again: what
-        a vendor sends back to us carries both. The table of live dialogs is the loop check, so
-        that no hash has to be computed for the calls that do not loop.
-        """
-        key = dialog_key(request.call_id, request.from_tag)
-        return key in self.board.calls.by_dialog or key in self.waiting
-
-    def _is_own_address(self, ip: str) -> bool:
-        bare = ip.removeprefix("::ffff:")
-        return bare.startswith("127.") or bare == "::1" or self.hops.is_own_ip(bare)
-
-    def _is_ours(self, uri: Uri) -> bool:
-        return uri.scheme == b"tel" or self.hops.is_own(uri.host, uri.port)
-
-    def _has_foreign_route(self, request: Request) -> bool:
-        """Whether a Route asks us to send the request to somebody else: we never do."""
-        if ROUTE not in request.ids:
-            return False
-        for value in request.all(ROUTE):
-            uri = parse_uri(NameAddr.parse(value).uri)
-            if not self.hops.is_own(uri.host, uri.port):
-                return True
-        return False
-
-    def _refuse(
-        self,
-        request: Request,
-        server: ServerTransaction,
-        flow: Flow,
-        reject: Reject,
-        facts: Facts,
-        invited_at: float,
-        now: float,
-    ) -> None:
-        """A known customer's call is refused: a CDR, and the status of the cause."""
-        board = self.board
-        cause = reject.cause
-        is_cancelled = cause is Cause.CANCELLED
-        status, phrase = (487, "Request Terminated") if is_cancelled else STATUS[cause]
-        agent = request.first(USER_AGENT)
-        cdr = build_refusal(
-            board.ids.cdr_id(board.now_ms(invited_at)),
-            request,
-            reject,
-            status=status,
-            release="caller" if is_cancelled else "switch",
-            source=source_text(flow),
-            transport=self.hops.locals[flow.listener].transport,
-            dialled_in=facts.dialled,
-            cli_in=facts.cli,
-            user_agent="" if agent is None else agent.decode("utf-8", "backslashreplace"),
-            invited_ms=board.now_ms(invited_at),
-            ended_ms=board.now_ms(now),
-        )
-        board.records.append(CallEnded(cdr))
-        board.count("calls_refused")
-        extra = [reason_line(status, cause.value), *_retry_lines(cause)]
-        data = response_to(
-            request,
-            status,
-            phrase.encode("ascii"),
-            to_tag=board.ids.tag(),
-            extra=extra,
-            via_value=server.via_value,
-        )
-        server.respond(status, data, now)
-
-    def _refuse_stranger(self, request: Request, flow: Flow, cause: Cause) -> None:
-        self.board.count("strangers_refused")
-        if not self._is_silent:
-            self._refuse_statelessly(request, flow, cause)
-
-    def _refuse_statelessly(self, request: Request, flow: Flow, cause: Cause) -> None:
-        status, phrase = STATUS[cause]
-        extra = _retry_lines(cause)
-        if self._is_known(flow.address[0]):
-            extra.append(reason_line(status, cause.value))
-        self._reply(request, flow, status, phrase.encode("ascii"), extra)
-
-    def _challenge(self, request: Request, flow: Flow, cause: Cause, is_stale: bool, now: float) -> None:
-        self.board.count(cause.value)
-        status, phrase = STATUS[cause]
-        if status != 407:
-            self._refuse_stranger(request, flow, cause)
-            return
-        lines = self.authenticator.challenge_lines(now, is_stale)
-        # Fewer algorithms rather than an answer that is longer than the question; SHA-256 is the
-        # last to go, unless nobody could use it.
-        reason = phrase.encode("ascii")
-        for chosen in (lines, lines[1:], lines[1:2]):
-            if self._reply(request, flow, status, reason, chosen):
-                return
-
-    # Answers that keep no state.
-
-    def _reply(self, request: Request, flow: Flow, status: int, phrase: bytes, extra: Sequence[bytes] = ()) -> bool:
-        """Answer once and remember nothing: a copy of the request gets a copy of the answer.
-
-        Over UDP a stranger's answer is never longer than the question: a forged source address
-        gains nothing by us. False: it was too long, and not sent.
-        """
-        tag = b"%08x" % crc32(request.from_tag, crc32(request.call_id, self._tag_seed))
-        via_value = request.via.with_source(flow.address[0], flow.address[1])
-        data = response_to(request, status, phrase, to_tag=tag, extra=extra, via_value=via_value)
-        if (
-            len(data) > len(request.data)
-            and not self.hops.locals[flow.listener].is_reliable
-            and not self._is_known(flow.address[0])
-        ):
-            # A 481 with its phrase is longer than many a BYE: say the same in fewer words.
-            data = terse(data)
-            if extra and status != 407 and len(data) > len(request.data):
-                data = terse(response_to(request, status, b"", to_tag=tag, via_value=via_value))
-            if len(data) > len(request.data):
-                return False
-        self.layer.send(self._reply_flow(request, flow), data)
-        return True
-
-    def _is_known(self, ip: str) -> bool:
-        return ip in self.board.vendor_ips or self.tables.sources.knows(ip)
-
-    def _reply_flow(self, request: Request, flow: Flow) -> Flow:
-        """Where responses go: RFC 3261 §18.2.2 without its `maddr`, RFC 3581 §4."""
-        via = request.via
-        if via.has_rport or flow.connection:
-            return flow
-        port = via.port or DEFAULT_PORT
-        if port == flow.address[1]:
-            return flow
-        return Flow(flow.listener, (flow.address[0], port))
-
-
-def _turned_away(verdict: Plan | Reject, cause: Cause, detail: str) -> Reject:
-    """A known caller is refused for a reason that policy does not know: who it is goes into the CDR."""
-    reject = Reject(cause, detail, [])
-    if isinstance(verdict, Reject):
-        reject.customer = verdict.customer
-        reject.endpoint_id = verdict.endpoint_id
-        reject.user_id = verdict.user_id
-    else:
-        reject.customer = verdict.customer
-        reject.endpoint_id = None if verdict.endpoint is None else verdict.endpoint.id
-        reject.user_id = None if verdict.user is None else verdict.user.id
-        if cause is Cause.BALANCE_INSUFFICIENT or cause is Cause.DAILY_SPEND_REACHED:
-            reject.route_id = verdict.route.id
-            reject.sell = verdict.sell
-            reject.explanation = verdict.explanation
-    reject.dialled_out = verdict.dialled_out
-    reject.cli_out = verdict.cli_out
-    return reject
-
-
-def _retry_lines(cause: Cause) -> list[bytes]:
-    seconds = RETRY_AFTER_S.get(cause)
-    return [] if seconds is None else [b"Retry-After: %d" % seconds]
-
-
-_PHRASES: Final[dict[int, bytes]] = {
-    400: b"Bad Request",
-    403: b"Forbidden",
-    413: b"Request Entity Too Large",
-    416: b"Unsupported URI Scheme",
-    422: b"Session Interval Too Small",
-    481: b"Call/Transaction Does Not Exist",
-    482: b"Loop Detected",
-    483: b"Too Many Hops",
-    500: b"Server Internal Error",
-    505: b"Version Not Supported",
-    513: b"Message Too Large",
-}
-
-
-def _phrase(status: int, detail: bytes) -> bytes:
-    if status == 400 and detail.isascii() and detail.replace(b" ", b"").isalnum():
-        return b"Bad Request (%b)" % detail
-    return _PHRASES.get(status, b"Refused")
+            self.answering.reply(request, flow, status, phrase_of(status, b"Refused"))
 
 
 def _invited(call: LiveCall) -> tuple[int, str]:
     return (call.invited_ms, call.cdr_id)
-
-
-def _live_call(call: BilledCall, now: float) -> LiveCall:
-    admitted = call.admitted
-    assert admitted is not None, "live calls only"
-    provider_id: int | None = None
-    gateway_id: int | None = None
-    if call.answered is not None:
-        provider_id, gateway_id = call.answered.provider_id, call.answered.gateway_id
-    elif isinstance(call, RoutedCall) and call.tries:
-        chosen = call.tries[len(call.tries) - 1]
-        provider_id, gateway_id = chosen.option.provider.id, chosen.gateway.id
-    return LiveCall(
-        cdr_id=call.id,
-        customer_id=admitted.customer_id,
-        route_id=admitted.route_id,
-        endpoint_id=admitted.endpoint_id,
-        sip_user_id=admitted.sip_user_id,
-        provider_id=provider_id,
-        gateway_id=gateway_id,
-        call_id=admitted.call_id,
-        cli=admitted.cli_out,
-        dialled=admitted.dialled_out,
-        source=source_text(call.source),
-        state=STATE_NAMES[call.state],
-        invited_ms=wall_ms(call.invited_at, admitted.wall_offset_s),
-        answered_ms=wall_ms_if(call.answered_at, admitted.wall_offset_s),
-        duration_ms=round((now - call.answered_at) * 1000.0) if call.answered_at else 0,
-        held_nanos=call.held_nanos,
-        spent_nanos=call.spent_nanos(now),
-    )

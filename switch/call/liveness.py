@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from config.settings import Liveness as Settings
+
 STEPS: Final = 8
 """Spread of the keep-alive interval over calls. A few fixed lengths rather than any: timers of one
 length share a queue (`transaction.timers`), and starting one there is an append."""
@@ -23,6 +25,16 @@ class Liveness:
         self.recovery_probe_ms: int = 20_000
         self._keepalive_ms: list[int] = []
         self.set_keepalive(300)
+
+    def follow(self, settings: Settings) -> None:
+        """Take all of it from the settings."""
+        self.session_expires_s = settings.session_expires_s
+        self.session_min_s = settings.session_min_s
+        self.is_offered_to_all = settings.session_offer == "all"
+        self.keepalive_failures = settings.keepalive_failures
+        self.keepalive_of = settings.keepalive_of
+        self.recovery_probe_ms = int(settings.recovery_probe_s * 1000.0)
+        self.set_keepalive(settings.keepalive_s)
 
     def set_keepalive(self, seconds: int) -> None:
         """Probe each side so often, or up to a quarter sooner; 0: never."""
