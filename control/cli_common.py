@@ -24,16 +24,16 @@ CONFIG_PLACES: Final = ("tandem.toml", "/etc/tandem/tandem.toml", "config/exampl
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-UrlOption = Annotated[
+_UrlOption = Annotated[
     str, typer.Option("--url", envvar="TANDEM_URL", help="API of the instance. Default: by its settings.")
 ]
-KeyFileOption = Annotated[
+_KeyFileOption = Annotated[
     Path | None,
     typer.Option(
         "--key-file", envvar="TANDEM_KEY_FILE", help="File with the bearer key. Default: admin.key in the data folder."
     ),
 ]
-ConfigOption = Annotated[
+_ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", envvar="TANDEM_CONFIG", help="Settings of the instance that is talked to."),
 ]
@@ -61,14 +61,14 @@ def connecting(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*, url: str, key_file: Path | None, config: Path | None, **options: Any) -> None:
-        command(functools.partial(connect, url, key_file, config), **options)
+        command(functools.partial(_connect, url, key_file, config), **options)
 
     kinds = get_type_hints(command, include_extras=True)
     own = list(inspect.signature(command).parameters.values())[1:]
     added = [
-        inspect.Parameter("url", inspect.Parameter.KEYWORD_ONLY, default="", annotation=UrlOption),
-        inspect.Parameter("key_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=KeyFileOption),
-        inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ConfigOption),
+        inspect.Parameter("url", inspect.Parameter.KEYWORD_ONLY, default="", annotation=_UrlOption),
+        inspect.Parameter("key_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_KeyFileOption),
+        inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_ConfigOption),
     ]
     parameters = [each.replace(annotation=kinds[each.name]) for each in own] + added
     # What typer makes options of.
@@ -77,7 +77,7 @@ def connecting(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def connect(url: str, key_file: Path | None, config: Path | None) -> ApiClient:
+def _connect(url: str, key_file: Path | None, config: Path | None) -> ApiClient:
     """A client of the instance that the options, or the settings file, name.
 
     Raises:

@@ -13,11 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from control.cli_common import (
     CommandError,
-    ConfigOption,
+    Connect,
     JsonOption,
-    KeyFileOption,
-    UrlOption,
-    connect,
+    connecting,
     err,
     find_by_name,
     is_terminal,
@@ -31,7 +29,9 @@ LOOK_S: Final = 0.3
 ALL: Final = "*"
 
 
+@connecting
 def replay(
+    connect: Connect,
     since: Annotated[str, typer.Option("--from", help="First INVITE time (RFC 3339), inclusive.")],
     until: Annotated[str, typer.Option("--to", help="Last INVITE time (RFC 3339), exclusive.")],
     deck: Annotated[
@@ -51,9 +51,6 @@ def replay(
     table: Annotated[Path | None, typer.Option("--csv", help="Write every destination to this file.")] = None,
     limit: Annotated[int, typer.Option("--limit", help="Destinations shown.")] = 20,
     as_json: JsonOption = False,
-    url: UrlOption = "",
-    key_file: KeyFileOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Decide and price calls of the past anew, and show what would have been different.
 
@@ -61,7 +58,7 @@ def replay(
     configuration of now. What the moment decided (call rates, channels, money, gateways that were
     down) stays as it was.
     """
-    client = connect(url, key_file, config)
+    client = connect()
     body: dict[str, Any] = {"from": since, "to": until}
     if customer:
         body["customer_id"] = find_by_name(client, "/customers", "customer", customer)["id"]
