@@ -96,10 +96,10 @@ def test_an_invite_that_nobody_hears_is_repeated_at_doubling_intervals_for_thirt
 
 
 def test_an_invite_that_was_heard_is_not_repeated_and_is_cancelled_when_patience_ends() -> None:
-    play = Play(a_plan("cancel", ring_s=20.0), is_lost=lambda data: b"SIP/2.0 4" in data)
+    play = Play(a_plan("cancel", ring_s=8.0), is_lost=lambda data: b"SIP/2.0 4" in data)
     assert play.sent_at("caller", b"INVITE") == [0.0]
     assert play.calls[0].is_cancelled
-    assert play.sent_at("vendor", b"SIP/2.0 487")[:4] == pytest.approx([20.0, 20.5, 21.5, 23.5], abs=0.02)
+    assert play.sent_at("vendor", b"SIP/2.0 487")[:4] == pytest.approx([8.0, 8.5, 9.5, 11.5], abs=0.02)
 
 
 def test_a_bye_that_nobody_hears_is_repeated_every_four_seconds_at_most() -> None:
