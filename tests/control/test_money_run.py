@@ -37,7 +37,7 @@ def is_back(tandem: Installation) -> bool:
         found = tandem.health()
     except (OSError, ValueError):
         return False
-    return found["status"] == "ok"
+    return bool(found["status"] == "ok")
 
 
 def test_a_payment_is_taken_once_and_kept_over_the_death_of_either_process(tandem: Installation) -> None:
