@@ -43,6 +43,8 @@ from switch.outputs import Event
 from switch.snapshot import Delta, Snapshot
 
 REQUEST_TIMEOUT_S: Final = 5.0
+ACCOUNTS_TIMEOUT_S: Final = 1.5
+"""Lists of customers show balances: they wait no longer, and show the store's."""
 SNAPSHOT_TIMEOUT_S: Final = 30.0
 """A whole snapshot opens every deck; that takes longer than a delta."""
 RECONNECT_MIN_S: Final = 0.1
@@ -179,7 +181,8 @@ class SwitchLink:
 
     async def read_accounts(self, customer_ids: Sequence[int] | None = None) -> list[Account]:
         asked = None if customer_ids is None else tuple(customer_ids)
-        return await self._ask(ReadAccounts(id=self._next_id(), customer_ids=asked), list[Account])
+        request = ReadAccounts(id=self._next_id(), customer_ids=asked)
+        return await self._ask(request, list[Account], ACCOUNTS_TIMEOUT_S)
 
     async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
         return await self._ask(ListCalls(id=self._next_id(), customer_id=customer_id), list[LiveCall])
@@ -217,11 +220,11 @@ class SwitchLink:
         if self._is_ready:
             self._write(JournalIngested(sequence=sequence))
 
-    async def _ask(self, request: Any, kind: type[T]) -> T:
+    async def _ask(self, request: Any, kind: type[T], timeout_s: float | None = None) -> T:
         if not self._is_ready:
             raise SwitchAway("The switch is not connected.")
         try:
-            reply = await self._request(request, REQUEST_TIMEOUT_S)
+            reply = await self._request(request, REQUEST_TIMEOUT_S if timeout_s is None else timeout_s)
         except SwitchRefused as error:
             raise SwitchAway(f"The switch could not answer: {error}.") from error
         return msgspec.msgpack.decode(reply.result, type=kind)
