@@ -48,6 +48,8 @@ class Books:
         """Every call that ever was let in, and the sequence of that record."""
         self.held: dict[str, int] = {}
         """Of calls that are up."""
+        self.answered: dict[str, tuple[float, int]] = {}
+        """When calls were answered, in true time, and in which boot."""
         self.gross: dict[int, int] = dict.fromkeys(openings, 0)
         self.fold = Fold()
         self.debts: dict[int, int] = {}
@@ -70,6 +72,7 @@ class Books:
                 self.admitted[record.id] = (sequence, record)
                 self.held[record.id] = record.held_nanos
                 check_admitted(record, world)
+                assert not self._is_spent(record.customer_id, world), "no call once the day's limit is reached"
             elif isinstance(record, Extended):
                 assert record.held_nanos > self.held[record.id], "a hold only grows"
                 self.held[record.id] = record.held_nanos
@@ -77,8 +80,12 @@ class Books:
                 assert record.held_nanos == self.held[record.admitted.id]
             elif isinstance(record, Answered):
                 assert record.id in self.held, "only a call that is up is answered"
+                self.answered[record.id] = (world.true_now(), world.boots)
             elif isinstance(record, CallEnded):
                 self._end(sequence, record.cdr)
+                self._check_duration(record.cdr, world)
+                if record.cdr.cause == "daily_spend_reached":
+                    assert self._is_spent(record.cdr.customer_id, world)
             elif isinstance(record, Credited):
                 assert (record.customer_id, record.amount_nanos) == world.bank.amount_of(record.entry_id)
 
@@ -99,6 +106,23 @@ class Books:
             assert cdr.duration_ms == 0
         else:
             assert abs(cdr.ended_ms - cdr.answered_ms - cdr.duration_ms) <= 1
+
+    def _check_duration(self, cdr: Cdr, world: MoneyWorld) -> None:
+        """A call lasted as long as it did, whatever its clocks say."""
+        if cdr.answered_ms is None:
+            return
+        answered_at, boot = self.answered[cdr.id]
+        if boot != world.boots and not world.is_clock_steady:
+            return  # between two boots there is only the wall clock to go by
+        lasted_ms = (world.true_now() - answered_at) * 1_000
+        assert cdr.duration_ms <= lasted_ms + 2, f"{cdr.duration_ms} ms charged of {lasted_ms}"
+        if cdr.cause in ("normal", "killed", "no_ack", "session_expired"):
+            assert cdr.duration_ms >= lasted_ms - 2, f"{cdr.duration_ms} ms charged of {lasted_ms}"
+
+    def _is_spent(self, customer_id: int, world: MoneyWorld) -> bool:
+        limit = world.engine.board.tables.customers[customer_id].daily_spend_limit_nanos
+        now_ms = world.engine.board.now_ms(world.now)
+        return limit is not None and world.engine.board.accounts.spent_today(customer_id, now_ms) >= limit
 
     def lose_after(self, sequence: int, recovered: Recovered) -> None:
         """The power took every record behind this one."""

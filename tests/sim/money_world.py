@@ -34,7 +34,11 @@ SYNC_S = 0.02
 
 
 class Died(Exception):
-    """The process has ended in the middle of what it did."""
+    """The process has ended in the middle of what it did; maybe the machine with it."""
+
+    def __init__(self, *, has_power: bool = True) -> None:
+        super().__init__()
+        self.has_power = has_power
 
 
 class MoneyWorld(Storm):
@@ -69,9 +73,12 @@ class MoneyWorld(Storm):
         """What the switch finds at its next start; it may be behind."""
         self.wall_offset_s = starts_at_s - self.now
         self.boots = 1
+        self._jumped_s = 0.0
         self.runs = 0
         self.dies_in = -1
         """Batches of records until the process dies while it writes one; -1: it does not."""
+        self.goes_dark = False
+        """The power goes at the next tick."""
         self.cdrs_of_run = 0
         self.recovered_calls = 0
         self.has_lost_power = False
@@ -146,6 +153,7 @@ class MoneyWorld(Storm):
             boots: the machine starts anew, and its monotonic clock somewhere else.
         """
         self.dies_in = -1
+        self.goes_dark = False
         self.is_up = False
         self.journal_file.die()
         if not has_power:
@@ -160,9 +168,14 @@ class MoneyWorld(Storm):
             self._queue = [(at + jump, serial, what) for at, serial, what in self._queue]
             heapq.heapify(self._queue)
             self.now += jump
+            self._jumped_s += jump
             self.wall_offset_s -= jump
         self.start()
         self.run_for(0.0)  # timers that came due while nobody ran
+
+    def true_now(self) -> float:
+        """Seconds that have passed, on a clock that no boot and nobody sets."""
+        return self.now - self._jumped_s
 
     def _run_alone(self, seconds: float) -> None:
         """Time passes for everybody but the switch."""
@@ -185,6 +198,11 @@ class MoneyWorld(Storm):
         self.engine.beat(self.now)
         self._collect()
         self.keeping.step()
+        if self.dice(0.2):
+            self.drop()
+        if self.goes_dark:  # before anything of it was synced
+            self.goes_dark = False
+            raise Died(has_power=False)
         self.later(TICK_S, lambda: self._tick(run))
 
     # What the engine says.
@@ -269,6 +287,9 @@ class MoneyWorld(Storm):
         """The store reads what is safe, and says how far it is."""
         self.journal_file.sync()
         self.bank.ingest(self.disk.folder, count_max)
+
+    def drop(self) -> None:
+        """The switch hears how far the store is."""
         for path in self.journal_file.drop_before(self.bank.sequence):
             path.unlink()
 

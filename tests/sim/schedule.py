@@ -61,7 +61,7 @@ def play(folder: Path, seed: int, disk: Disk) -> MoneyWorld:
         world.check()
         if rng.random() < 0.2:
             world.check_replay()
-    world.dies_in = -1
+    world.dies_in, world.goes_dark = -1, False
     world.run_for(rng.choice((10.0, 60.0, 300.0)))
     world.check()
     while world.engine.live_calls():  # a call that neither side ends is ended by its operator
@@ -76,14 +76,15 @@ def _survive(world: MoneyWorld, rng: Random, action: Callable[[], None]) -> None
     """Do something; a process that dies in it is followed by the next."""
     try:
         action()
-    except Died:
-        _die(world, rng)
+    except Died as death:
+        _die(world, rng, has_power=death.has_power and rng.random() < 0.7)
 
 
-def _die(world: MoneyWorld, rng: Random) -> None:
-    for _ in range(rng.choice((1, 1, 1, 2))):
-        world.die(has_power=rng.random() < 0.7, boots=rng.random() < 0.2, down_s=rng.uniform(0.0, 8.0))
-        world.check()
+def _die(world: MoneyWorld, rng: Random, *, has_power: bool) -> None:
+    world.die(has_power=has_power, boots=rng.random() < 0.2, down_s=rng.uniform(0.0, 8.0))
+    world.check()
+    if rng.random() < 0.25:
+        _die(world, rng, has_power=rng.random() < 0.5)
 
 
 def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
@@ -115,10 +116,13 @@ def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
         world.set_wall_clock(rng.choice((3_600.0, -3_600.0, 0.5, -0.5)))
 
     def die() -> None:
-        _die(world, rng)
+        _die(world, rng, has_power=rng.random() < 0.7)
 
     def die_soon() -> None:
         world.dies_in = rng.randrange(6)
+
+    def go_dark() -> None:
+        world.goes_dark = True
 
     def ingest() -> None:
         world.ingest(rng.choice((1, 10, 1_000)))
@@ -136,6 +140,7 @@ def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
         set_clock: 3,
         die: 4,
         die_soon: 6,
+        go_dark: 2,
         ingest: 10,
         kill: 4,
         fail_send: 4,
