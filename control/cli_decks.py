@@ -220,6 +220,9 @@ def _print_losses(answer: dict[str, Any], limit: int) -> None:
         out.print(f"prices change at {dates}; --at compares those of then", markup=False)
     for names in answer["not_compared"]:
         out.print(f"too many rows: {names} was not compared", markup=False)
+    if not answer["compared"]:
+        out.print("no card that it is tied to prices the same numbers: nothing to lose to")
+        return
     if not answer["losing"]:
         out.print(f"no destination loses money, of {answer['compared']} with a price on both sides")
         return

@@ -46,6 +46,10 @@ from switch.snapshot import RateCard
 
 OWN_PROCESS_ROWS: Final = 20_000
 """More rows than this are compared in a process of their own: a thread would hold up the API meanwhile."""
+LARGE_MAX: Final = 2
+"""Such processes at a time: each takes a processor for up to a minute."""
+_large: Final[set[object]] = set()
+"""One thing for each that runs."""
 
 Seconds = Annotated[int, Meta(ge=1, le=604_800)]
 Prefix = Annotated[str, Meta(min_length=1, max_length=20, pattern=r"^[0-9]+$(?!\n)")]
@@ -171,22 +175,31 @@ async def compare(tied: tuple[Pair, ...], at_ms: int, query: LossQuery) -> Losse
     """Walk through the decks beside the event loop.
 
     Raises:
-        Conflict: one of them cannot be read.
+        Conflict: one of them cannot be read, or too many large ones are being compared already.
     """
     try:
-        rows = await asyncio.to_thread(_count_rows, tied)
-        is_large = rows > OWN_PROCESS_ROWS
-        pool = own_process() if is_large else None
-        niceness = NICENESS if is_large else 0
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                pool, find_losses, tied, at_ms, query.max_duration_s, query.limit, query.only_new, niceness
-            )
-        finally:
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
+        if await asyncio.to_thread(_count_rows, tied) <= OWN_PROCESS_ROWS:
+            return await asyncio.to_thread(_find, tied, at_ms, query, 0)
+        return await _in_own_process(tied, at_ms, query)
     except (DeckError, OSError) as error:
         raise Conflict(f"A deck cannot be read: {error}.") from error
+
+
+async def _in_own_process(tied: tuple[Pair, ...], at_ms: int, query: LossQuery) -> Losses:
+    if len(_large) >= LARGE_MAX:
+        raise Conflict(f"{LARGE_MAX} large price lists are being compared; ask again when one is done.")
+    ours = object()
+    _large.add(ours)
+    pool = own_process()
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, _find, tied, at_ms, query, NICENESS)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        _large.discard(ours)
+
+
+def _find(tied: tuple[Pair, ...], at_ms: int, query: LossQuery, niceness: int) -> Losses:
+    return find_losses(tied, at_ms, query.max_duration_s, query.limit, query.only_new, niceness)
 
 
 async def tied_pairs(ctx: Context, tx: Tx, proposed: Side, at_ms: int) -> tuple[Pair, ...]:

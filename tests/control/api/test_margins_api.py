@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import update
 
+from control.services import margins
+from control.services.margins import LARGE_MAX
 from control.store import tables
 from rating.rows import RateRow
 from switch.records import Candidate
@@ -109,6 +111,13 @@ async def test_a_large_deck_is_compared_in_a_process_of_its_own(plane: ControlPl
     shown = await plane.get(f"/rate-cards/{cards.buy}/revisions/{proposed}/losses?limit=2")
     assert (shown["compared"], shown["losing"], shown["more"]) == (21_000, 10_500, 10_498)
     assert [loss["prefix"] for loss in shown["items"]] == ["4400001", "4400003"]
+    path = f"/rate-cards/{cards.buy}/revisions/{proposed}/losses?limit=1"
+    # Each takes a processor for a while: there are never many at once.
+    others = [object() for _ in range(LARGE_MAX)]
+    margins._large.update(others)
+    await plane.get(path, status=409)
+    margins._large.difference_update(others)
+    await plane.get(path)
 
 
 @with_control
