@@ -78,7 +78,7 @@ class MoneyWorld(Storm):
         self.dies_in = -1
         """Batches of records until the process dies while it writes one; -1: it does not."""
         self.goes_dark = False
-        """The power goes at the next tick."""
+        """The power goes when older segments have just become dispensable, and nothing of that is synced."""
         self.cdrs_of_run = 0
         self.recovered_calls = 0
         self.has_lost_power = False
@@ -197,11 +197,12 @@ class MoneyWorld(Storm):
         self.engine.set_wall_offset(self.wall_offset_s)
         self.engine.beat(self.now)
         self._collect()
+        needed_from = self.journal_file.needed_from
         self.keeping.step()
-        if self.dice(0.2):
+        is_dark = self.goes_dark and self.journal_file.needed_from > needed_from
+        if is_dark or self.dice(0.2):
             self.drop()
-        if self.goes_dark:  # before anything of it was synced
-            self.goes_dark = False
+        if is_dark:
             raise Died(has_power=False)
         self.later(TICK_S, lambda: self._tick(run))
 
