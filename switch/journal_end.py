@@ -52,8 +52,11 @@ def find_end(folder: Path) -> JournalEnd:
                 headers.append((segment, decode_header(file.read(HEADER_BYTES))))
         except Damage as damage:
             if damage.is_short:
-                segment.path.unlink()  # made as the power went; no record was ever in it
-                findings.append(f"{segment.path}: removed, {damage.reason}")
+                # Begun as the process or the power went; no record was ever in it. An empty one is every kill's
+                # right, and nothing to tell.
+                if segment.path.stat().st_size:
+                    findings.append(f"{segment.path}: removed, {damage.reason}")
+                segment.path.unlink()
                 continue
             findings.append(f"{segment.path}: offset 0: {damage.reason}")
             headers.append((segment, None))
