@@ -64,6 +64,7 @@ def test_what_is_referred_to_comes_first(tmp_path: Path) -> None:
         ("customers.Acme = 1", 'customers."Acme": a table is wanted'),
         ("[customers.Acme.endpoints]\nhost = '::1'", 'write [[customers."Acme".endpoints]]'),
         ("[[customers.Acme.endpoints]]\ntech_prefix = '1'", 'customers."Acme".endpoints[0]: host is missing'),
+        ("[[customers.Acme.payments]]\ntotal = '1'", 'customers."Acme".payments[0]: key is missing'),
         ("[rate_cards.Sell]\ndeck = 'none.csv'", "there is no file"),
         ("[customers", "wanted.toml"),
     ],
@@ -92,3 +93,13 @@ def test_the_example_tells_its_customers_apart_by_tech_prefix() -> None:
     prefixes = [each.fields["tech_prefix"] for each in read_file(EXAMPLE) if each.kind.table == "endpoints"]
     assert "1234" in prefixes
     assert len(set(prefixes)) == len(prefixes)
+
+
+def test_the_example_customer_of_the_first_call_is_prepaid_by_a_payment_with_a_key() -> None:
+    wanted = read_file(EXAMPLE)
+    (acme,) = [each for each in wanted if each.label == "customer Acme Voice"]
+    (paid,) = [each for each in wanted if each.kind.table == "payments"]
+    assert acme.fields["debit_limit"] == "0"
+    assert paid.parent is acme
+    assert (paid.fields["total"], paid.fields["key"]) == ("100", "example-opening")
+    assert wanted.index(paid) > wanted.index(acme)
