@@ -101,7 +101,9 @@ def _name_error(context: ExceptionContext) -> Exception | None:
     if state.startswith(_BAD_DATA) or _is_unfit(context):
         return DataError(statement, None, error, hide_parameters=True)
     if context.is_disconnect or state.startswith(_FAILED) or isinstance(error, OSError):
-        return OperationalError(statement, None, error, hide_parameters=True)
+        # The pool looks at this when it tries a connection before use, and replaces one that is dead.
+        is_dead = context.is_disconnect
+        return OperationalError(statement, None, error, hide_parameters=True, connection_invalidated=is_dead)
     return None
 
 
@@ -120,4 +122,4 @@ def is_absent(error: OperationalError) -> bool:
 def shown(url: str) -> str:
     """Where the store is, for logs: without what opens it."""
     parsed = make_url(url)
-    return parsed.set(username=None, password=None, query={}).render_as_string()
+    return URL.create(parsed.drivername, None, None, parsed.host, parsed.port, parsed.database).render_as_string()
