@@ -107,12 +107,19 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
             verdict.cut.append(f"{name}: ended by recovery after {cdr.duration_ms / 1_000:.3f} s")
     elif any(kill.victim != "control" and cdr.answered_ms < kill.at_ms < cdr.ended_ms for kill in kills):
         verdict.check("talks that went on through a kill of the switch")
-    if not call.is_ended:
+    if not _knows_its_end(call, cdr):
         verdict.differences.append(
-            f"{name} is over ({cdr.cause}) and its caller never heard so: "
-            f"{call.bye_status or 'no answer'} to its BYE, and none from the other side"
+            f"{name} is over ({cdr.cause}) and its caller was not told: "
+            f"{call.bye_status or 'no answer'} to its BYE later, and none from the other side"
         )
     _check_times(name, call, cdr, legs, verdict)
+
+
+def _knows_its_end(call: CallSeen, cdr: Charged) -> bool:
+    """By a BYE with its answer; to one that had ended the call before a kill, a 481 says so as well."""
+    if call.is_ended:
+        return True
+    return call.bye_sent_ms is not None and call.bye_status == 481 and cdr.ended_ms >= call.bye_sent_ms - TOLERANCE_MS
 
 
 def _check_times(name: str, call: CallSeen, cdr: Charged, legs: list[LegSeen], verdict: Verdict) -> None:

@@ -76,7 +76,7 @@ def unpaid(facts: Facts) -> None:
         pytest.param(set_on("books.cdrs.1.answered_ms", None), "was answered and its CDR", id="an answer lost"),
         pytest.param(set_on("witness.legs.0.answered_ms", None), "no vendor answered", id="a charge without a call"),
         pytest.param(set_on("witness.legs.0.bye_received_ms", None), "still has a leg", id="a vendor's leg left up"),
-        pytest.param(set_on("witness.calls.1.bye_received_ms", None), "its caller never heard so", id="a caller up"),
+        pytest.param(set_on("witness.calls.1.bye_received_ms", None), "its caller was not told", id="a caller up"),
         pytest.param(set_on("witness.calls.0.status", 0), "never answered", id="a caller who waits for ever"),
         pytest.param(set_on("witness.calls.0.status", 503), "is charged as answered", id="refused and charged"),
         pytest.param(unpaid, "and the balance is", id="a payment out of nothing"),
@@ -136,6 +136,16 @@ def test_calls_that_a_kill_cut_are_listed_and_are_no_difference() -> None:
     verdict = facts.verdict()
     assert verdict.differences == []
     assert len(verdict.cut) == 2
+
+
+def test_a_481_to_the_bye_that_ended_a_call_is_as_good_as_a_200_and_to_a_later_one_it_is_not() -> None:
+    facts = Facts()
+    facts.witness.calls[0].bye_status = 481
+    assert facts.verdict().differences == []
+    callee_hung_up = facts.witness.calls[1]
+    callee_hung_up.bye_received_ms = None
+    callee_hung_up.bye_sent_ms, callee_hung_up.bye_status = T + 90_000, 481
+    assert ["its caller was not told" in line for line in facts.verdict().differences] == [True]
 
 
 def test_calls_that_talked_on_through_a_kill_are_counted() -> None:
