@@ -8,7 +8,7 @@ connection that stays open for nothing else, and is taken again when that breaks
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import pool
@@ -43,7 +43,7 @@ class Claim:
         self._engine: AsyncEngine | None = None
         self._connection: AsyncConnection | None = None
         if not store.is_sqlite:
-            own = {"poolclass": pool.NullPool, "isolation_level": "AUTOCOMMIT"}
+            own: dict[str, Any] = {"poolclass": pool.NullPool, "isolation_level": "AUTOCOMMIT"}
             self._engine = postgres.make_engine(
                 make_url(store.url), KEEPALIVES, command_timeout_s=COMMAND_TIMEOUT_S, **own
             )

@@ -44,12 +44,12 @@ def postgres_url(url: URL) -> URL:
 
 def writing_engine(url: URL, **options: Any) -> AsyncEngine:
     """One connection. It waits for the disk whatever the server's default: the switch drops what we say is stored."""
-    wanted = {"pool_size": 1, "max_overflow": 0, "isolation_level": "READ COMMITTED"}
+    wanted: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "isolation_level": "READ COMMITTED"}
     return make_engine(url, {"synchronous_commit": "on"}, **wanted, **options)
 
 
 def reading_engine(url: URL, **options: Any) -> AsyncEngine:
-    wanted = {"pool_size": READERS_MAX, "max_overflow": 0, "isolation_level": "REPEATABLE READ"}
+    wanted: dict[str, Any] = {"pool_size": READERS_MAX, "max_overflow": 0, "isolation_level": "REPEATABLE READ"}
     return make_engine(url, {"default_transaction_read_only": "on"}, **wanted, **options)
 
 
