@@ -26,6 +26,10 @@ INTERVAL_MAX_S: Final = 86_400
 DIGITS_MAX: Final = 10
 """delta-seconds go up to 2**32 - 1 (RFC 3261 §25.1)."""
 
+SAID_MAX: Final = 512
+_SAID: Final[dict[bytes, bool]] = {}
+"""Lines of option tags that were read before, and whether ours is among them."""
+
 _TIMER: Final = b"timer"
 _UAC: Final = b"uac"
 _UAS: Final = b"uas"
@@ -72,7 +76,7 @@ def session_expires(message: Message) -> int:
 
 def min_se(message: Message) -> int:
     """Seconds of Min-SE; 0 where it is missing or cannot be read."""
-    value = message.first(MIN_SE)
+    value = message.first(MIN_SE) if MIN_SE in message.ids else None
     return 0 if value is None else _seconds(value)
 
 
@@ -91,9 +95,14 @@ def refresher(message: Message) -> bytes:
 
 def knows_timers(message: Message) -> bool:
     """Whether its sender says `Supported: timer` (RFC 4028 §7.1)."""
-    if SUPPORTED not in message.ids:
+    ids = message.ids
+    if SUPPORTED not in ids:
         return False
-    return _has_timer(b",".join(message.each(SUPPORTED)))
+    lines = message.lines
+    for index in range(len(ids)):
+        if ids[index] == SUPPORTED and _says_timer(lines[index]):
+            return True
+    return False
 
 
 def is_too_short(request: Request, values: Liveness) -> bool:
@@ -180,7 +189,7 @@ def agree(response: Response, asked: SessionAsk) -> SessionTerms:
     if not asked.interval_s or not asked.is_supported:
         return NO_TERMS
     _add(response, SESSION_EXPIRES, b"%d;refresher=uac" % asked.interval_s)
-    if not _requires_timer(response):
+    if REQUIRE not in response.ids or not _requires_timer(response):
         _add(response, REQUIRE, _TIMER)
     return SessionTerms(max(asked.interval_s, INTERVAL_MIN_S), is_uac=True)
 
@@ -207,6 +216,17 @@ def _seconds(value: bytes) -> int:
 def _has_timer(value: bytes) -> bool:
     """Whether a comma list of option tags, which are tokens, has ours."""
     return _TIMER in [tag.strip() for tag in value.lower().split(b",")]
+
+
+def _says_timer(line: bytes) -> bool:
+    """Whether a header line lists our option tag; devices send the same line with every call."""
+    known = _SAID.get(line)
+    if known is None:
+        known = _has_timer(line.partition(b":")[2])
+        if len(_SAID) >= SAID_MAX:
+            _SAID.clear()
+        _SAID[line] = known
+    return known
 
 
 def _requires_timer(response: Response) -> bool:
