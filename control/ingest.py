@@ -176,6 +176,8 @@ class Ingest:
                 waiter.done.set()
             return 0
         try:
+            # The store must not know calls that the switch, after a loss of power, would end another way.
+            await asyncio.to_thread(self._reader.sync)
             await self._store_batch(records)
         except BaseException:
             # The reader has gone past what the store lacks: begin again from the store's position.

@@ -58,6 +58,10 @@ class JournalReader:
         """Last sequence seen, or what the header of this segment says came before it."""
         self._is_skipping = False
         self._decoder = msgspec.msgpack.Decoder(JournalRecord)
+        self._handed_from: list[Path] = []
+        """Segments of what was handed out since the last `sync`."""
+        self._is_folder_dirty = True
+        """A segment was opened whose name may not be durable yet."""
 
     @property
     def sequence(self) -> int:
@@ -78,7 +82,11 @@ class JournalReader:
                 # The writer finishes a segment before it makes the next. So only a look at this one after
                 # the next was seen shows its true end.
                 following = self._following()
-                if self._read_window(records, max_records):
+                before = len(records)
+                has_more = self._read_window(records, max_records)
+                if len(records) > before:
+                    self._note_handed()
+                if has_more:
                     continue
                 if following is None or not self._open(following):
                     break
@@ -86,6 +94,22 @@ class JournalReader:
             if not records:
                 raise
         return records
+
+    def sync(self) -> None:
+        """Have all that was handed out outlive the loss of power, how far the writer's own syncs may be.
+
+        To be called before anything is built on it that is kept elsewhere: a writer without its last records
+        ends the same calls again, and otherwise.
+
+        Raises:
+            OSError: it is not durable.
+        """
+        for path in self._handed_from:
+            _sync(path, os.O_RDONLY)
+        if self._is_folder_dirty:
+            _sync(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._handed_from = []
+        self._is_folder_dirty = False
 
     def decode(self, payload: bytes) -> JournalRecord:
         """One record; a reader that wants few kinds of them may override it and save the others' cost.
@@ -105,6 +129,12 @@ class JournalReader:
             os.close(self._fd)
         self._fd = -1
         self._segment = None
+
+    def _note_handed(self) -> None:
+        assert self._segment is not None
+        path = self._segment.path
+        if path not in self._handed_from[-1:]:
+            self._handed_from.append(path)
 
     def _open_first(self) -> bool:
         """Open the segment that holds the first record wanted, or the oldest there is."""
@@ -151,6 +181,7 @@ class JournalReader:
         self._is_skipping = False
         self.close()
         self._fd, self._segment, self._offset, self._held = fd, segment, HEADER_BYTES, previous
+        self._is_folder_dirty = True
         return True
 
     def _read_window(self, records: list[tuple[int, JournalRecord]], max_records: int) -> bool:
@@ -196,3 +227,15 @@ class JournalReader:
         self._is_skipping = False
         self._offset += step
         return True
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Sync a file's data, or a folder's names; whoever opened it may."""
+    fd = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        if flags & os.O_DIRECTORY:
+            os.fsync(fd)
+        else:
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -215,6 +217,27 @@ def test_a_batch_that_the_store_did_not_take_is_read_again_whole(
             await bench.ingest.ingest_batch()
         assert await bench.stored() == []
         await bench.refuse_positions(False)
+        assert await bench.ingest.ingest_batch() == 2
+        assert await bench.stored() == calls(1, 2)
+
+    play(tmp_path, database, sink, scene)
+
+
+def test_only_what_outlives_a_loss_of_power_is_stored(
+    tmp_path: Path, database: Database, sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the switch might end a stored call once more after the next boot, at another price."""
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "no disk")
+
+    async def scene(bench: Bench) -> None:
+        bench.journal.append([ended(1), ended(2)])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", fail)
+            with pytest.raises(FAULTS):
+                await bench.ingest.ingest_batch()
+        assert await bench.stored() == []
         assert await bench.ingest.ingest_batch() == 2
         assert await bench.stored() == calls(1, 2)
 

@@ -269,6 +269,27 @@ def test_a_start_syncs_what_the_process_before_left_unsynced(tmp_path: Path, mon
     assert names[: len(before)] == before
 
 
+def test_a_reader_syncs_what_it_has_handed_out_since_it_last_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, range(40), JournalSettings(sync="os", segment_bytes=500))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    synced = note_syncs(monkeypatch)
+    folders: list[int] = []
+    monkeypatch.setattr(os, "fsync", folders.append)
+    reader = JournalReader(tmp_path)
+    reader.read(5)
+    reader.sync()
+    assert (synced, len(folders)) == (names[:1], 1)
+    reader.read()
+    reader.sync()
+    assert synced == [names[0], *names]
+    assert len(folders) == 2
+    reader.sync()
+    assert len(folders) == 2
+    reader.close()
+
+
 def test_a_failed_sync_closes_the_journal_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reasons: list[str] = []
     journal = Journal.open(tmp_path, ALWAYS, reasons.append)
