@@ -68,7 +68,9 @@ class Bank:
         """Read some of the journal: CDRs and how far it went, in one transaction."""
         reader = JournalReader(folder, self.sequence)
         try:
-            for sequence, record in reader.read(count_max):
+            records = reader.read(count_max)
+            reader.sync()
+            for sequence, record in records:
                 if isinstance(record, CallEnded):
                     assert record.cdr.id not in self.cdrs, f"{record.cdr.id} is read twice"
                     self.cdrs[record.cdr.id] = record.cdr

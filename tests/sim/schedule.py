@@ -125,7 +125,12 @@ def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
         world.goes_dark = True
 
     def ingest() -> None:
-        world.ingest(rng.choice((1, 10, 1_000)))
+        is_dark = rng.random() < 0.2
+        if is_dark:
+            world.kill_one()
+        world.ingest(1_000 if is_dark else rng.choice((1, 10, 1_000)))
+        if is_dark:  # with what the store has just read
+            raise Died(has_power=False)
 
     def kill() -> None:
         world.kill_one()
