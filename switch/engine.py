@@ -21,6 +21,7 @@ from switch.call.call import dialog_key
 from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
 from switch.call.strays import Strays
+from switch.farewells import say_again
 from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
 from switch.live_rows import live_call
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
@@ -298,6 +299,9 @@ class Engine:
         for found in unanswered:
             shift_s = shift_of(board, found, self.boot_id)
             close_unanswered(board, found, shift_s, recovered.last_at + shift_s, now)
+        if recovered.boot_id == self.boot_id:
+            for ended in recovered.ended:
+                say_again(board, ended, now)
 
     def begin_keeping(self) -> None:
         """A new segment of the journal has begun: calls that stand in older ones are to be written again."""

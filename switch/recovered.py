@@ -5,6 +5,7 @@ Pure: records go in, in their order; nothing is read or written here. The file s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
@@ -25,6 +26,8 @@ from switch.records import (
     Kept,
 )
 
+FAREWELL_S: Final = 2.0
+"""Of calls that ended so shortly before the end of the journal it is not known whether their peers heard so."""
 FINDINGS_MAX: Final = 64
 """Findings in words; where there is more amiss, a number says how much."""
 
@@ -41,6 +44,15 @@ class RecoveredCall:
         """Whose monotonic clock its moments are read from; the journal's last, unless records are missing."""
 
 
+class EndedCall:
+    """A call that ended just before the journal does, maybe before anything was said to its peers."""
+
+    def __init__(self, call: RecoveredCall, cdr: Cdr, at: float) -> None:
+        self.call: RecoveredCall = call
+        self.cdr: Cdr = cdr
+        self.at: float = at
+
+
 class Recovered:
     """The switch as its journal leaves it. Moments are monotonic seconds of `boot_id`."""
 
@@ -53,6 +65,8 @@ class Recovered:
         """In order of customers. `spent_…` is the day of the last charge, on the customer's clocks."""
         self.calls: list[RecoveredCall] = []
         """In order of their admission."""
+        self.ended: list[EndedCall] = []
+        """In order of their ends, those of the last `FAREWELL_S`."""
         self.last_at: float = 0.0
         """The latest moment that any record tells: so long, at least, the switch lived. 0: none does."""
         self.last_ms: int = 0
@@ -79,6 +93,7 @@ class Fold:
         self._balances: dict[int, int] = {}
         self._days: dict[int, DaySpend] = {}
         self._calls: dict[str, RecoveredCall] = {}
+        self._ended: deque[EndedCall] = deque()
         self._unknown: set[str] = set()
         """Calls that records speak of, or that a checkpoint names, and whose admission was not seen."""
         self._has_balances = False
@@ -143,6 +158,8 @@ class Fold:
             found.entry_id = self._entry_id
             found.accounts = [self._state(customer_id) for customer_id in sorted(self._balances)]
         found.calls = list(self._calls.values())
+        self._forget_ended()
+        found.ended = list(self._ended)
         found.last_at, found.last_ms, found.boot_id = self._last_at, self._last_ms, self._boot_id
         found.records = self._records
         found.findings = self._findings
@@ -177,10 +194,18 @@ class Fold:
         self._unknown.discard(cdr.id)
         self._last_ms = cdr.ended_ms
         if call is not None and call.boot_id == self._boot_id:
-            self._last_at = max(self._last_at, cdr.ended_ms / 1_000 - call.admitted.wall_offset_s)
+            at = cdr.ended_ms / 1_000 - call.admitted.wall_offset_s
+            self._last_at = max(self._last_at, at)
+            self._ended.append(EndedCall(call, cdr, at))
+            self._forget_ended()
         if cdr.gross_nanos:
             self._add(cdr.customer_id, -cdr.gross_nanos)
             self._day(cdr.customer_id).add(cdr.gross_nanos, cdr.ended_ms)
+
+    def _forget_ended(self) -> None:
+        ended = self._ended
+        while ended and ended[0].at < self._last_at - FAREWELL_S:
+            ended.popleft()
 
     def _note(self, at: float) -> None:
         self._last_at = max(self._last_at, at)
@@ -218,6 +243,7 @@ class Fold:
         if record.boot_id != self._boot_id:
             self._boot_id = record.boot_id
             self._last_at = 0.0
+            self._ended.clear()
         self._last_ms = record.at_ms
         self._has_balances = self._is_sure = record.has_balances
         self._entry_id = record.entry_id

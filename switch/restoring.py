@@ -87,7 +87,7 @@ def close_unanswered(board: Board, found: RecoveredCall, shift_s: float, last_at
     """A call that had no answer yet, or whose dialogs cannot be rebuilt: its CDR, and a word to its caller."""
     admitted = _moved(found.admitted, shift_s)
     status, phrase = STATUS[Cause.LOST_IN_RESTART]
-    _tell_caller(board, admitted, status, phrase.encode("ascii"), now)
+    tell_caller(board, admitted, status, phrase, Cause.LOST_IN_RESTART.value, now)
     invited_ms = wall_ms(admitted.invited_at, admitted.wall_offset_s)
     ended_ms = max(invited_ms, wall_ms(min(last_at, now), admitted.wall_offset_s))
     sell = restored_quote(admitted.sell)
@@ -154,7 +154,7 @@ def _occupy_vendor(board: Board, call: BilledCall, answered: Answered) -> None:
     board.live.enter(layer_key(CARD, attempt.card_id), call)
 
 
-def _tell_caller(board: Board, admitted: Admitted, status: int, phrase: bytes, now: float) -> None:
+def tell_caller(board: Board, admitted: Admitted, status: int, phrase: str, cause: str, now: float) -> None:
     """End the caller's INVITE, as far as what it sent can still be read."""
     try:
         request = parse_message(admitted.invite)
@@ -168,8 +168,11 @@ def _tell_caller(board: Board, admitted: Admitted, status: int, phrase: bytes, n
     key = server_key(request, b"INVITE")
     flow = source if request.via.has_rport else Flow(source.listener, (source.address[0], request.via.port or 5060))
     server = ServerTransaction(board.layer, key, request, flow, via_value, is_reliable=local.is_reliable)
-    extra = (b"Retry-After: 1", b'Reason: X.tandem;cause=%d;text="lost_in_restart"' % status)
-    data = response_to(request, status, phrase, to_tag=board.ids.tag(), extra=extra, via_value=via_value)
+    extra = [b'Reason: X.tandem;cause=%d;text="%b"' % (status, cause.encode("ascii"))]
+    if cause == Cause.LOST_IN_RESTART.value:
+        extra.append(b"Retry-After: 1")
+    reason = phrase.encode("ascii")
+    data = response_to(request, status, reason, to_tag=board.ids.tag(), extra=extra, via_value=via_value)
     server.respond(status, data, now)
 
 

@@ -192,6 +192,22 @@ def test_the_last_moment_is_the_latest_that_any_record_of_that_boot_tells() -> N
     assert recover(records).last_at == pytest.approx(7.25)
 
 
+def test_calls_that_ended_just_before_the_journal_does_are_told_apart() -> None:
+    def at(seconds: float) -> int:
+        return int((WALL_OFFSET_S + seconds) * 1_000)
+
+    records: list[JournalRecord] = [
+        checkpoint(),
+        admitted("a", at=900.0), answered("a", at=901.0), admitted("b", at=900.0),
+        ended("a", ended_ms=at(905.0)), ended("b", ended_ms=at(906.5)), ended("unknown", ended_ms=at(906.5)),
+    ]  # fmt: skip
+    assert [each.cdr.id for each in recover(records).ended] == ["a", "b"]
+    assert recover(records).ended[0].call.answered == answered("a", at=901.0)
+    assert [each.cdr.id for each in recover([*records, Beat(907.5)]).ended] == ["b"]
+    assert recover([*records, Beat(909.0)]).ended == []
+    assert recover([*records, checkpoint(boot_id="new")]).ended == []
+
+
 def test_a_call_that_was_not_written_again_keeps_the_boot_that_its_moments_are_of() -> None:
     recovered = recover([checkpoint(boot_id="old"), admitted("a"), checkpoint(boot_id="new")])
     assert (recovered.calls[0].boot_id, recovered.boot_id) == ("old", "new")
