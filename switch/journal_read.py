@@ -96,7 +96,7 @@ class JournalReader:
         return records
 
     def sync(self) -> None:
-        """Have all that was handed out outlive the loss of power, how far the writer's own syncs may be.
+        """Have all that was handed out outlive the loss of power, however far the writer's own syncs have come.
 
         To be called before anything is built on it that is kept elsewhere: a writer without its last records
         ends the same calls again, and otherwise.
