@@ -7,6 +7,7 @@ from typing import Final
 from control.api import handlers
 from control.api.analysis import ANALYSIS
 from control.api.crud import Owner, noun_routes
+from control.api.customer_routes import CUSTOMER_ROUTES
 from control.api.metrics import CONTENT_TYPE
 from control.api.money_routes import MONEY_ROUTES
 from control.api.recalculation_routes import RECALCULATION_ROUTES
@@ -257,6 +258,7 @@ _INSTALLATION: Final = [
 
 ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
+    *CUSTOMER_ROUTES,
     *_REVISIONS,
     *_CALLS,
     *MONEY_ROUTES,

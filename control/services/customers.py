@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import exists, or_, select
+from sqlalchemy import String, Table, cast, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from control.services.accounts import read_money
@@ -16,7 +18,7 @@ from control.services.clients import CLIENTS
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
 from control.services.endpoints import ENDPOINTS
-from control.services.errors import Conflict, FieldError, NotFound, Reference, SwitchAway, invalid
+from control.services.errors import Conflict, FieldError, Invalid, NotFound, Reference, SwitchAway, invalid
 from control.services.fields import (
     Amount,
     Channels,
@@ -35,11 +37,11 @@ from control.services.fields import (
 )
 from control.services.ingress_routes import INGRESS_ROUTES
 from control.services.nouns import Noun
-from control.services.pages import ListQuery, contains, filter_rows
+from control.services.pages import ListQuery, Search, contains, filter_rows
 from control.services.records import customer_record
 from control.services.sip_users import SIP_USERS
 from control.store import tables
-from control.store.engine import Tx
+from control.store.engine import Tx, to_json
 from switch.snapshot import Record
 
 Status = Literal["pending_approval", "active", "inactive", "penalty"]
@@ -99,10 +101,50 @@ class CustomerShown(Customer, frozen=True, kw_only=True):
     is_balance_live: bool
 
 
+_InStatus = Annotated[Status | None, Meta(description="In this state.")]
+_InCurrency = Annotated[Label | None, Meta(description="With an account in this currency.")]
+_OfClient = Annotated[Id | None, Meta(description="Of this client's telephony.")]
+_WithTag = Annotated[Tag | None, Meta(description="With exactly this tag.")]
+_WithPortal = Annotated[bool | None, Meta(description="Whose contacts may log in, or may not.")]
+_InZone = Annotated[Label | None, Meta(description="With days of this time zone.")]
+_Found = Annotated[
+    Search,
+    Meta(
+        description="Part of a name, tag, address or e-mail address, of a contact's name, login or phone number, "
+        "or of what calls come with: an endpoint's host, a SIP user's name."
+    ),
+]
+
+
+class CustomerFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which customers: those of which all that is given is so."""
+
+    status: _InStatus = None
+    currency: _InCurrency = None
+    client_id: _OfClient = None
+    tag: _WithTag = None
+    portal_access: _WithPortal = None
+    time_zone: _InZone = None
+    search: _Found = ""
+
+
 class CustomerQuery(ListQuery, frozen=True, kw_only=True):
-    status: Status | None = None
-    currency: Label | None = None
-    client_id: Id | None = None
+    """The same of a list by pages: a struct has one base."""
+
+    status: _InStatus = None
+    currency: _InCurrency = None
+    client_id: _OfClient = None
+    tag: _WithTag = None
+    portal_access: _WithPortal = None
+    time_zone: _InZone = None
+    search: _Found = ""
+
+
+SEARCHED: Final[tuple[tuple[Table, str], ...]] = (
+    (tables.endpoints, "host"),
+    (tables.sip_users, "username"),
+)
+"""Where a search for a customer looks beside its own row: tables with `customer_id` and `archived_ms`."""
 
 
 class Customers(Noun[CustomerNew, Customer]):
@@ -114,25 +156,37 @@ class Customers(Noun[CustomerNew, Customer]):
     moments = ("penalty_until",)
     fixed = ("currency",)
     sorts = ("name", "id", "status", "created_at", "updated_at")
-    search = ("name_key", "tags", "paypal_email")
+    search = ("name_key", "tags", "paypal_email", "address")
 
     async def check(self, ctx: Context, change: Change, new: CustomerNew, before: RowMapping | None) -> dict[str, Any]:
         columns = self.columns(new)
         detail = "Another customer has this name."
         await self.check_unique(change.tx, before, "name", detail, name_key=columns["name_key"])
-        check_currency("currency", new.currency)
-        check_time_zone("time_zone", new.time_zone)
+        found: list[FieldError] = []
+        with _gathered(found):
+            check_currency("currency", new.currency)
+        with _gathered(found):
+            check_time_zone("time_zone", new.time_zone)
         if new.paypal_email:
-            _check_email("paypal_email", new.paypal_email)
+            with _gathered(found):
+                check_email("paypal_email", new.paypal_email)
         if new.website:
-            _check_website("website", new.website)
+            with _gathered(found):
+                _check_website("website", new.website)
         for path in ("minimum_payment", "daily_spend_limit"):
             amount = getattr(new, path)
             if amount is not None and amount_nanos(path, amount) < 0:
-                raise invalid(path, "below 0")
-        _check_status(new, before, columns["penalty_until_ms"], change.now_ms)
+                found.append(FieldError(path, "below 0"))
+        is_period_new = before is None or before["minimum_payment_period"] != new.minimum_payment_period
+        if is_period_new and new.minimum_payment_period is not None and new.minimum_payment is None:
+            found.append(FieldError("minimum_payment_period", "needs a minimum_payment"))
+        with _gathered(found):
+            _check_status(new, before, columns["penalty_until_ms"], change.now_ms)
         if new.client_id is not None and (before is None or before["client_id"] != new.client_id):
-            await self._check_client(change.tx, new.client_id, before)
+            with _gathered(found):
+                await self._check_client(change.tx, new.client_id, before)
+        if found:
+            raise Invalid(found)
         return {}
 
     async def archive(self, ctx: Context, row_id: int, expected: int | None = None) -> None:
@@ -171,14 +225,20 @@ class Customers(Noun[CustomerNew, Customer]):
 
     def filtered(self, query: ListQuery) -> Any:
         """Search also finds a customer by the addresses and names that its calls come with."""
+        statement = filter_rows(self.table, msgspec.structs.replace(query, search=""), ())
+        tag = getattr(query, "tag", None)
+        if tag is not None:
+            # A tag is a whole string in the list's JSON. LIKE would fold case on SQLite alone.
+            listed = cast(self.table.c.tags, String)
+            statement = statement.where(func.replace(listed, to_json(tag), "") != listed)
         if not query.search:
-            return super().filtered(query)
+            return statement
         found = [contains(self.table, name, query.search) for name in self.search]
-        for table, column in ((tables.endpoints, "host"), (tables.sip_users, "username")):
+        for table, column in SEARCHED:
             mine = table.c.customer_id == self.table.c.id
             alive = table.c.archived_ms.is_(None)
             found.append(exists().where(mine, alive, contains(table, column, query.search)))
-        return filter_rows(self.table, msgspec.structs.replace(query, search=""), ()).where(or_(*found))
+        return statement.where(or_(*found))
 
     async def _check_client(self, tx: Tx, client_id: int, before: RowMapping | None) -> None:
         try:
@@ -226,7 +286,16 @@ def _check_status(new: CustomerNew, before: RowMapping | None, until_ms: int | N
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:(?!-)[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}")
 
 
-def _check_email(path: str, text: str) -> None:
+@contextmanager
+def _gathered(found: list[FieldError]) -> Iterator[None]:
+    """All that is wrong is said at once: whoever fills a form or a file wants to mend it in one go."""
+    try:
+        yield
+    except Invalid as error:
+        found.extend(error.errors)
+
+
+def check_email(path: str, text: str) -> None:
     """The dot-atom form of RFC 5321 §4.1.2; nobody receives mail at the others."""
     if len(text) > 254 or not _EMAIL.fullmatch(text) or ".." in text or text.startswith("."):
         raise invalid(path, "not an e-mail address")

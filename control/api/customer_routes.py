@@ -1,0 +1,79 @@
+"""Many customers at once: bulk changes, and CSV files out and in."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from litestar.response import Stream
+
+from control.api.routing import Call, Route
+from control.api.uploads import uploaded_file
+from control.services import customer_bulk, customer_csv
+from control.services.customers import CustomerFilter
+
+
+async def edit_many(call: Call) -> Any:
+    return await customer_bulk.edit(call.ctx, call.body)
+
+
+async def archive_many(call: Call) -> Any:
+    return await customer_bulk.archive(call.ctx, call.body)
+
+
+async def export_csv(call: Call) -> Any:
+    return Stream(
+        customer_csv.csv_lines(call.ctx, call.query),
+        media_type="text/csv",
+        headers={"Content-Disposition": 'attachment; filename="customers.csv"', "Cache-Control": "no-store"},
+    )
+
+
+async def import_csv(call: Call) -> Any:
+    async with uploaded_file(call.request, call.ctx.data_folder / "uploads") as file:
+        data = await asyncio.to_thread(file.path.read_bytes)
+    return await customer_csv.load(call.ctx, data, call.query)
+
+
+CUSTOMER_ROUTES: Final = (
+    Route(
+        method="POST",
+        path="/customers/bulk",
+        handler=edit_many,
+        summary="Change many customers, by ids or by a filter: all or none, with an audit row each. "
+        "`preview` only says how many.",
+        role="operator",
+        body=customer_bulk.BulkEdit,
+        reply=customer_bulk.BulkDone,
+    ),
+    Route(
+        method="POST",
+        path="/customers/bulk/archive",
+        handler=archive_many,
+        summary="Archive many customers: all or none. 409 names those that have live calls.",
+        role="operator",
+        body=customer_bulk.Selection,
+        reply=customer_bulk.BulkDone,
+    ),
+    Route(
+        method="GET",
+        path="/customers.csv",
+        handler=export_csv,
+        summary="Download the customers that match, by name. The file can be posted back.",
+        role="read-only",
+        query=CustomerFilter,
+        reply="text/csv",
+    ),
+    Route(
+        method="POST",
+        path="/customers.csv",
+        handler=import_csv,
+        summary="Create and change customers by name, from a CSV file as the body or as a form's file. "
+        "A bad line refuses the whole file; every mistake is named by line and column.",
+        role="operator",
+        query=customer_csv.ImportQuery,
+        body=bytes,
+        reply=customer_csv.Imported,
+        body_bytes_max=customer_csv.FILE_BYTES_MAX,
+    ),
+)
