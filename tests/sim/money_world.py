@@ -334,7 +334,7 @@ class MoneyWorld(Storm):
         for callers in self.by_customer.values():
             for call in callers.calls.values():
                 assert call.finals <= written.get(call.call_id.decode(), set()), f"{call.call_id!r} was told otherwise"
-        if self.runs == 1:
+        if self.runs == 1 or (self.boots == 1 and not self.dice.loses):
             for vendor in self.vendors:
                 left = [
                     each.invite.call_id
