@@ -6,7 +6,7 @@ Nothing here asks the ledger what it thinks: balances are opening + entries - ch
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -164,16 +164,22 @@ class Books:
         assert begun == world.cdrs_of_run + len(live) + len(world.engine.waiting), "each call has one CDR, or goes on"
 
     def _check_spending(self, world: MoneyWorld) -> None:
-        """Today's spending is that of the CDRs whose calls ended today, on the customer's clocks."""
+        """Today's spending is that of the calls that ended today, on the customer's clocks.
+
+        One whose end was found out later, and lies before midnight, counts in the day that it was charged in.
+        """
         board = world.engine.board
         now_ms = board.now_ms(world.now)
         for customer in board.tables.customers.values():
             zone = ZoneInfo(customer.time_zone)
-            today = datetime.fromtimestamp(now_ms / 1_000, zone).date()
-            cdrs = [note.cdr for note in self.ended.values() if note.cdr.customer_id == customer.id]
-            spent = sum(
-                cdr.gross_nanos for cdr in cdrs if datetime.fromtimestamp(cdr.ended_ms / 1_000, zone).date() == today
-            )
+            day, spent = date.min, 0
+            for note in self.ended.values():
+                if note.cdr.customer_id == customer.id and note.cdr.gross_nanos:
+                    ended = datetime.fromtimestamp(note.cdr.ended_ms / 1_000, zone).date()
+                    day, spent = (ended, 0) if ended > day else (day, spent)
+                    spent += note.cdr.gross_nanos
+            if datetime.fromtimestamp(now_ms / 1_000, zone).date() > day:
+                spent = 0
             assert board.accounts.spent_today(customer.id, now_ms) == spent, f"spent today by {customer.id}"
 
     def forgive(self, board: Board) -> None:
