@@ -186,13 +186,13 @@ class Journal:
                 self._salvage()
             return self._next - 1
         last = self._next - 1
-        if self._size >= self._segment_bytes:
-            self._rotate()
         if self._thread is None:
             if self._sync == "always":
-                self._sync_now()
+                self._sync_now()  # before a next segment: its checkpoint sums up what must not be lost then
         elif not self._wake.is_set():
             self._wake.set()
+        if self._size >= self._segment_bytes and not self._failure:
+            self._rotate()
         return last
 
     def recover(self) -> bool:
