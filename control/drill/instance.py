@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,14 +124,11 @@ class Instance:
         """Process of the plane that runs `module`, `switch` or `control`; None while there is none."""
         if self._parent is None:
             return None
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdecimal():
-                continue
+        for pid in _children_of(self._parent.pid):
             try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self._parent.pid and module.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                    return int(entry.name)
-            except (OSError, IndexError):
+                if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    return pid
+            except OSError:
                 continue
         return None
 
@@ -236,6 +234,20 @@ def free_ports(count: int) -> list[int]:
         for each in held:
             each.close()
     return ports
+
+
+def _children_of(parent: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    except OSError:
+        pass  # ended meanwhile, or a kernel without that file: look at them all
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError, IndexError):
+                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(entry.name))
+    return found
 
 
 def is_alive(pid: int) -> bool:
