@@ -30,7 +30,7 @@ from control.link import SwitchLink
 from control.places import KEY_FILE, LOCK_FILE, SWITCH_SOCKET, URL_FILE
 from control.publish import SwitchPublisher
 from control.schedule import Schedule
-from control.services import recalculation_steps
+from control.services import minimum_payments, recalculation_steps
 from control.services.admin_keys import ensure_first_key
 from control.services.context import Context
 from control.store import postgres
@@ -142,6 +142,7 @@ class ControlPlane:
         self._start(ingest.run(), "ingest")
         self._start(Schedule(context, publisher).run(), "schedule")
         self._start(recalculation_steps.run(context), "recalculations")
+        self._start(minimum_payments.run(context), "minimum payments")
         self._start(context.replays.run(), "replays")
         self._start(self._announce(server, link, url, key_file), "start")
         try:

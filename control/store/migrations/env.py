@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from control.store import recalculation_tables  # noqa: F401  they join METADATA
+from control.store import (  # noqa: F401  they join METADATA
+    contact_tables,
+    minimum_payment_tables,
+    recalculation_tables,
+)
 from control.store.tables import METADATA
 
 connection = context.config.attributes["connection"]
