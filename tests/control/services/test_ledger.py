@@ -125,9 +125,9 @@ def test_a_charged_call_becomes_one_entry_however_often_it_is_stored(sink: str, 
             ended_call(2, gross_nanos=0),
             ended_call(3, gross_nanos=5, customer_id=2),
         ]
-        await feed.write([(1, calls[0]), (2, calls[1])], 2)
+        await feed.write([(1, calls[1]), (2, calls[0])], 2)
         await append(plane, 100)
-        await feed.write([(2, calls[1]), (1, calls[0]), (3, calls[2])], 3)
+        await feed.write([(2, calls[0]), (1, calls[1]), (3, calls[2])], 3)
         feed.close()
         assert await balances(plane) == await sums(plane) == {1: 88, 2: -5}
         async with plane.store.read() as tx:
