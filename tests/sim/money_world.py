@@ -346,4 +346,9 @@ class MoneyWorld(Storm):
 
 def described(recovered: object) -> bytes:
     """All of it as bytes, so that two can be held against each other."""
-    return msgspec.msgpack.encode(recovered, enc_hook=vars)
+
+    def attributes(made: object) -> dict[str, object]:
+        # Compiled objects have no `__dict__`; none of these has public methods.
+        return {name: getattr(made, name) for name in dir(made) if not name.startswith("_")}
+
+    return msgspec.msgpack.encode(recovered, enc_hook=attributes)
