@@ -53,7 +53,6 @@ def drill(
         kills=kills,
         seed=SystemRandom().randrange(1_000_000) if seed is None else seed,
         at_write=at_write,
-        keep=keep,
     )
     folder = _folder(keep)
     try:

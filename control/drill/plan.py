@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
@@ -38,7 +37,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     at_write: int | None = None
     """The switch is killed as it writes its journal for the Nth time, at the next kill for the N+1st …"""
-    keep: Path | None = None
 
 
 class CallPlan(msgspec.Struct, frozen=True, kw_only=True):
