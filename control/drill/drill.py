@@ -22,7 +22,7 @@ from control.drill.kills import Killer
 from control.drill.payments import Payer
 from control.drill.plan import CallPlan, Options, draw_calls
 from control.drill.prober import Prober
-from control.drill.reconcile import Verdict, reconcile
+from control.drill.reconcile import Verdict, changes, reconcile
 from control.drill.vendor import Vendor
 from control.drill.watch import Watch
 from control.drill.witness import Witness
@@ -73,8 +73,8 @@ async def hold_drill(options: Options, folder: Path, say: Callable[[str], None])
     (folder / "witness.json").write_bytes(msgspec.json.encode(drill.witness))
     (folder / "books.json").write_bytes(msgspec.json.encode(books))
     verdict = reconcile(drill.witness, books)
-    if books != drill.reread and drill.reread is not None:
-        verdict.differences.append("after one more restart the books say something else")
+    if drill.reread is not None:
+        verdict.differences += changes(books, drill.reread)
     if status:
         verdict.differences.append(f"tandem run ended with {status}")
     if "Traceback" in instance.log():

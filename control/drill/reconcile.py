@@ -71,6 +71,22 @@ def reconcile(witness: Witness, books: Books) -> Verdict:
     return verdict
 
 
+def changes(before: Books, after: Books) -> list[str]:
+    """What one more restart has changed, which may be nothing."""
+    lines = []
+    for name in Books.__struct_fields__:
+        was, now = getattr(before, name), getattr(after, name)
+        if was == now:
+            continue
+        if isinstance(was, list):
+            gone = [each for each in was if each not in now]
+            come = [each for each in now if each not in was]
+            lines.append(f"one more restart changed {name}: {gone[:3]} became {come[:3]}")
+        else:
+            lines.append(f"one more restart changed {name} from {was} to {now}")
+    return lines
+
+
 def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills: list[Kill], verdict: Verdict) -> None:
     """Every call that came to an end has one CDR, of the times that its peers saw."""
     verdict.check("calls")

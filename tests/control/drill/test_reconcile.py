@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from control.drill.reconcile import changes
 from control.drill.watch import faults_of
 from control.drill.witness import Kill
 from rating.money import parse_amount
@@ -153,6 +154,16 @@ def test_calls_that_talked_on_through_a_kill_are_counted() -> None:
     facts.witness.kills.append(Kill(victim="switch", how="at a random moment", at_ms=T + 2_000, recovered_s=1.0))
     assert facts.verdict().differences == []
     assert facts.verdict().checked["talks that went on through a kill of the switch"] == 2
+
+
+def test_what_a_restart_changes_in_the_books_is_told() -> None:
+    before, after = Facts().books, Facts().books
+    assert changes(before, after) == []
+    after.balances[0].balance_nanos -= 1
+    after.live_calls = 2
+    balances, live = changes(before, after)
+    assert "changed balances" in balances
+    assert live == "one more restart changed live_calls from 0 to 2"
 
 
 def test_recovery_may_not_charge_a_call_for_longer_than_its_peers_had_it() -> None:
