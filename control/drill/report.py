@@ -13,7 +13,8 @@ from control.drill.drill import Outcome
 from control.drill.plan import Options
 
 LISTED_MAX: Final = 20
-"""Lines of one kind that are printed; JSON has all."""
+CUT_MAX: Final = 5
+"""Lines that are printed of what is wrong, and of what may be; JSON has all."""
 
 
 def as_json(options: Options, outcome: Outcome) -> dict[str, Any]:
@@ -64,8 +65,8 @@ def show(options: Options, outcome: Outcome, console: Console) -> None:
     for name, count in sorted(verdict.checked.items()):
         facts.add_row(f"compared: {name}", str(count))
     console.print(facts)
-    _list("cut by a kill, as the manual says", verdict.cut, console)
-    _list("[red]wrong[/red]", verdict.differences, console)
+    _list("cut by a kill, as the manual says", verdict.cut, CUT_MAX, console)
+    _list("[red]wrong[/red]", verdict.differences, LISTED_MAX, console)
     lost = sum(1 for line in verdict.differences if "has no CDR" in line)
     colour = "red" if verdict.differences else "green"
     console.print(
@@ -92,10 +93,10 @@ def _table(title: str, *columns: str) -> Table:
     return Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
 
 
-def _list(title: str, lines: list[str], console: Console) -> None:
+def _list(title: str, lines: list[str], count_max: int, console: Console) -> None:
     if lines:
         console.print(f"{title}: {len(lines)}")
-    for line in lines[:LISTED_MAX]:
+    for line in lines[:count_max]:
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    if len(lines) > LISTED_MAX:
-        console.print(f"  … and {len(lines) - LISTED_MAX} more; --json has all")
+    if len(lines) > count_max:
+        console.print(f"  … and {len(lines) - count_max} more; --json has all")
