@@ -14,10 +14,12 @@ from random import Random
 import msgspec
 
 from config.settings import Settings
+from switch.billed import BilledCall
 from switch.engine import Engine
 from switch.keeping import Keeping
 from switch.outputs import Send
 from switch.records import CallEnded, JournalRecord
+from switch.recovered import Recovered
 from switch.replay import replay
 from switch.runtime import opening_of
 from switch.segment_files import DRAFT_SUFFIX
@@ -114,6 +116,7 @@ class MoneyWorld(Storm):
         loaded = engine.take_outputs()
         engine.restore(recovered, self.now)
         restored = engine.take_outputs()
+        self._check_restored(recovered)
         opening = opening_of(recovered, loaded.records, restored.records, engine.boot_id)
         journal = HandSynced.open(
             self.disk.folder,
@@ -143,19 +146,35 @@ class MoneyWorld(Storm):
         run = self.runs
         self.later(TICK_S, lambda: self._tick(run))
 
+    def _check_restored(self, recovered: Recovered) -> None:
+        """What was brought back would be written again as it was read."""
+        live = self.engine.board.calls.live
+        for found in recovered.calls:
+            call = live.get(found.admitted.id)
+            assert (call is None) == (found.answered is None), "answered calls go on, the others are over"
+            if isinstance(call, BilledCall) and found.boot_id == self.engine.boot_id:
+                kept = call.keep()
+                assert (kept.answered, kept.held_nanos) == (found.answered, found.held_nanos)
+
     def _journal_failed(self, reason: str) -> None:
         raise AssertionError(reason)
 
-    def die(self, *, has_power: bool, boots: bool, down_s: float) -> None:
+    def die(self, *, has_power: bool, boots: bool, down_s: float, is_told: bool = False) -> None:
         """End the process, and begin the next after `down_s`; with the power goes what was not synced.
 
         Args:
+            is_told: it was asked to end, and leaves its calls to the next.
             boots: the machine starts anew, and its monotonic clock somewhere else.
         """
         self.dies_in = -1
         self.goes_dark = False
+        if is_told:
+            self.engine.beat(self.now)
+            self._collect()
+            self.journal_file.close()
+        else:
+            self.journal_file.die()
         self.is_up = False
-        self.journal_file.die()
         if not has_power:
             self.has_lost_power = True
             self.disk.lose_power(self.dice.rng)
@@ -271,6 +290,11 @@ class MoneyWorld(Storm):
         for record in records:
             if isinstance(record, RateCard):
                 self.revisions[record.id] = record.revisions[0].id
+
+    def load(self) -> None:
+        """The control plane sends everything anew, as it does where it has lost count."""
+        self.engine.load(Snapshot(version=self.version, records=tuple(self.by_key.values())))
+        self._collect()
 
     def save(self) -> None:
         """The switch writes its snapshot down."""

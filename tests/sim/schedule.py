@@ -80,8 +80,8 @@ def _survive(world: MoneyWorld, rng: Random, action: Callable[[], None]) -> None
         _die(world, rng, has_power=death.has_power and rng.random() < 0.7)
 
 
-def _die(world: MoneyWorld, rng: Random, *, has_power: bool) -> None:
-    world.die(has_power=has_power, boots=rng.random() < 0.2, down_s=rng.uniform(0.0, 8.0))
+def _die(world: MoneyWorld, rng: Random, *, has_power: bool, is_told: bool = False) -> None:
+    world.die(has_power=has_power, boots=rng.random() < 0.2, down_s=rng.uniform(0.0, 8.0), is_told=is_told)
     world.check()
     if rng.random() < 0.25:
         _die(world, rng, has_power=rng.random() < 0.5)
@@ -116,7 +116,8 @@ def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
         world.set_wall_clock(rng.choice((3_600.0, -3_600.0, 0.5, -0.5)))
 
     def die() -> None:
-        _die(world, rng, has_power=rng.random() < 0.7)
+        has_power = rng.random() < 0.7
+        _die(world, rng, has_power=has_power, is_told=has_power and rng.random() < 0.4)
 
     def die_soon() -> None:
         world.dies_in = rng.randrange(6)
@@ -145,6 +146,7 @@ def _actions(world: MoneyWorld, rng: Random) -> dict[Callable[[], None], int]:
         set_clock: 3,
         die: 4,
         die_soon: 6,
+        world.load: 2,
         go_dark: 2,
         ingest: 10,
         kill: 4,
