@@ -27,7 +27,7 @@ NUMBERS = (
     "390612345678",
     "61291234567",
 )
-"""One of them in a test that needs no other: the first."""
+"""To dial; the first is priced by the second."""
 
 
 def sell_rows(percent: int) -> tuple[RateRow, ...]:
