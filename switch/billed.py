@@ -87,6 +87,7 @@ class BilledCall(Call):
 
     def on_proven(self, now: float) -> None:
         self.is_unproven = False
+        self.board.records.append(self.keep())
 
     def spent_nanos(self, now: float) -> int:
         """What it would cost if it ended now."""
@@ -213,7 +214,7 @@ class BilledCall(Call):
         answered = self.answered_record()
         if answered is not None:
             admitted = msgspec.structs.replace(admitted, invite=b"")
-        return Kept(admitted, answered, self.held_nanos)
+        return Kept(admitted, answered, self.held_nanos, self.last_proof() if self.is_unproven else 0.0)
 
     def answered_record(self) -> Answered | None:
         """The call's dialogs and prices from the answer on; None before it."""

@@ -234,6 +234,9 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, tag="kept"):
     admitted: Admitted
     answered: Answered | None
     held_nanos: int
+    alive_at: float = 0.0
+    """Of a restored call that was not heard of on both sides since: when it was last known to be up. 0.0: it
+    is up as of this record, and for as long as records go on."""
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):

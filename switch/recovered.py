@@ -35,13 +35,17 @@ FINDINGS_MAX: Final = 64
 class RecoveredCall:
     """A call that was up when the journal ends."""
 
-    def __init__(self, admitted: Admitted, answered: Answered | None, held_nanos: int, boot_id: str) -> None:
+    def __init__(
+        self, admitted: Admitted, answered: Answered | None, held_nanos: int, boot_id: str, alive_at: float = 0.0
+    ) -> None:
         self.admitted: Admitted = admitted
         self.answered: Answered | None = answered
         self.held_nanos: int = held_nanos
         """Its whole hold."""
         self.boot_id: str = boot_id
         """Whose monotonic clock its moments are read from; the journal's last, unless records are missing."""
+        self.alive_at: float = alive_at
+        """When it was last known to be up, where that is earlier than the journal's end; 0.0: it is not."""
 
 
 class EndedCall:
@@ -179,7 +183,9 @@ class Fold:
         # In the place that it had: a dictionary keeps the order of the first writing.
         admitted = record.admitted
         self._unknown.discard(admitted.id)
-        self._calls[admitted.id] = RecoveredCall(admitted, record.answered, record.held_nanos, self._boot_id)
+        self._calls[admitted.id] = RecoveredCall(
+            admitted, record.answered, record.held_nanos, self._boot_id, record.alive_at
+        )
         self._offset_s = admitted.wall_offset_s
         self._note(admitted.invited_at if record.answered is None else record.answered.answered_at)
 

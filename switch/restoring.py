@@ -72,7 +72,9 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
     call.progress_at = answered.progress_at + shift_s if answered.progress_at else 0.0
     # A clock that was set back while nobody ran must not make an answer of the future.
     call.answered_at = min(answered.answered_at + shift_s, now)
-    call.alive_at = max(min(last_at, now), call.answered_at)
+    # A process that came and went without hearing of the call has proven nothing by its own life.
+    alive_at = found.alive_at + shift_s if found.alive_at else last_at
+    call.alive_at = max(min(alive_at, now), call.answered_at)
     call.is_unproven = True
     _occupy_vendor(board, call, answered)
     board.accounts.ledger.restore(admitted.customer_id, call.id, found.held_nanos)

@@ -352,7 +352,7 @@ class World:
         engine.boot_id = boot_id
         return engine
 
-    def crash(self, *, down_s: float = 1.0, boot_s: float = 0.0, kept: int | None = None) -> None:
+    def crash(self, *, down_s: float = 1.0, boot_s: float = 0.0, kept: int | None = None, beats: bool = True) -> None:
         """End the switch without a word and start it again from its journal.
 
         Args:
@@ -360,8 +360,10 @@ class World:
             boot_s: not 0: the machine boots, and its monotonic clock begins there. Peers go by the same
                 clock, so this is only for calls that are asked nothing but their CDR.
             kept: so many records survive; None: all.
+            beats: its last words are that calls are up.
         """
-        self.engine.beat(self.now)
+        if beats:
+            self.engine.beat(self.now)
         self._collect()
         del self.journal[len(self.journal) if kept is None else kept :]
         recovered = recover(self.journal)

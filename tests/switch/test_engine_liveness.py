@@ -281,6 +281,42 @@ def test_a_side_that_is_gone_after_a_restart_ends_the_call_where_it_was_last_kno
     assert world.held() == 0
 
 
+@pytest.mark.parametrize("up_s", [0.0, 5.0])
+def test_a_second_death_before_a_restored_call_was_heard_of_proves_nothing_more(world: World, up_s: float) -> None:
+    world.talk(30)
+    world.cheap.answers_options = 481
+    world.crash(down_s=3_600)
+    world.run_for(up_s)
+    world.crash()
+    world.run_for(75)
+    (cdr,) = world.cdrs
+    assert cdr.cause == "lost_in_restart"
+    assert abs(cdr.duration_ms - 30_100) < 100
+
+
+def test_a_second_restart_reads_the_last_sign_of_life_from_the_segment_of_the_first_alone(world: World) -> None:
+    world.talk(30)
+    world.cheap.answers_options = 481
+    before = len(world.journal)
+    world.crash(down_s=3_600)
+    del world.journal[: before + 1]
+    world.crash(beats=False)
+    world.run_for(75)
+    (cdr,) = world.cdrs
+    assert abs(cdr.duration_ms - 30_100) < 100
+
+
+def test_a_restored_call_that_was_heard_of_is_up_until_the_next_death(world: World) -> None:
+    world.talk(30)
+    world.crash()
+    world.run_for(600)
+    world.cheap.answers_options = 481
+    world.crash(down_s=60)
+    world.run_for(75)
+    (cdr,) = world.cdrs
+    assert abs(cdr.duration_ms - 631_100) < 200
+
+
 def test_a_call_that_both_have_left_is_never_priced_at_its_longest(world: World) -> None:
     world.talk(30)
     world.caller.answers_options = world.cheap.answers_options = 0
