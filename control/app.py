@@ -44,6 +44,7 @@ KEEP_ALIVE_S: Final = 30
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 SWITCH_WAIT_S: Final = 10.0
 """The "ready" line waits this long for the switch."""
+STOP_AGAIN_S: Final = 1.0
 STORE_WAIT_S: Final = 1.0
 """A database server that is not there at the start is tried that often."""
 
@@ -175,9 +176,12 @@ class ControlPlane:
         self._tasks.append(task)
 
     async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A database driver that is just dropping a broken connection may swallow the word: it is said again.
+        running = {task for task in self._tasks if not task.done()}
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=STOP_AGAIN_S)
 
     def _listen(self) -> socket.socket:
         host, port = self._settings.api.host, self._settings.api.port
