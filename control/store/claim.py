@@ -64,7 +64,9 @@ class Claim:
             ClaimLost: the connection broke, and somebody else was faster.
         """
         is_held = True
-        while self._engine is not None:
+        task = asyncio.current_task()
+        # Dropping a broken connection, the driver may swallow that we were cancelled.
+        while self._engine is not None and not (task is not None and task.cancelling()):
             if is_held:
                 await asyncio.sleep(LOOK_S)
             try:
