@@ -50,6 +50,9 @@ from switch.wire.message import Request, Response, parse_message
 ALLOW: Final = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, MESSAGE, NOTIFY"
 ACCEPT: Final = b"Accept: application/sdp"
 
+DELTA_RECORDS_MAX: Final = 500
+"""A change of more is not written to the journal: some hundred kilobytes at once are enough. Until it is
+in the saved configuration, a second or so, a start comes up with the one before it."""
 _LAYERS: Final[dict[str, int]] = {
     "customer": CUSTOMER,
     "endpoint": ENDPOINT,
@@ -233,12 +236,12 @@ class Engine:
         if any(isinstance(each, Gateway) for each in delta.put) or any(key.kind == "gateway" for key in delta.remove):
             self.board.list_vendor_ips()
         self.board.accounts.follow([each for each in delta.put if isinstance(each, Customer)])
-        self._configured()
+        self._configured(delta if len(delta.put) <= DELTA_RECORDS_MAX else None)
 
-    def _configured(self) -> None:
+    def _configured(self, delta: Delta | None = None) -> None:
         now = self._now
         self.probers.follow(now)
-        self.board.records.append(DeltaApplied(version=self.tables.version, at_ms=self.board.now_ms(now)))
+        self.board.records.append(DeltaApplied(self.tables.version, self.board.now_ms(now), delta))
 
     # Money that calls have not moved.
 

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from switch.flow import Flow
+from switch.snapshot import Delta
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
@@ -286,8 +287,13 @@ class CallEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
 
 
 class DeltaApplied(msgspec.Struct, frozen=True, array_like=True, tag="delta"):
+    """The configuration is at another version."""
+
     version: int
     at_ms: int
+    delta: Delta | None = None
+    """What changed, for a start before the saved configuration has it; None: a whole snapshot came,
+    or more than a record should hold."""
 
 
 JournalRecord = CallEnded | DeltaApplied | Admitted | Answered | Extended | Kept | Beat | Credited | Checkpoint

@@ -25,9 +25,12 @@ from switch.records import (
     JournalRecord,
     Kept,
 )
+from switch.snapshot import Delta
 
 FAREWELL_S: Final = 2.0
 """Of calls that ended so shortly before the end of the journal it is not known whether their peers heard so."""
+DELTAS_MAX: Final = 1_000
+"""More than come before the configuration is saved."""
 FINDINGS_MAX: Final = 64
 """Findings in words; where there is more amiss, a number says how much."""
 
@@ -71,6 +74,8 @@ class Recovered:
         """In order of their admission."""
         self.ended: list[EndedCall] = []
         """In order of their ends, those of the last `FAREWELL_S`."""
+        self.deltas: list[Delta] = []
+        """The last changes of the configuration, in order; the saved one may have them already."""
         self.last_at: float = 0.0
         """The latest moment that any record tells: so long, at least, the switch lived. 0: none does."""
         self.last_ms: int = 0
@@ -98,6 +103,7 @@ class Fold:
         self._days: dict[int, DaySpend] = {}
         self._calls: dict[str, RecoveredCall] = {}
         self._ended: deque[EndedCall] = deque()
+        self._deltas: deque[Delta] = deque(maxlen=DELTAS_MAX)
         self._unknown: set[str] = set()
         """Calls that records speak of, or that a checkpoint names, and whose admission was not seen."""
         self._has_balances = False
@@ -141,6 +147,10 @@ class Fold:
             self._check(record, place)
         elif isinstance(record, DeltaApplied):
             self._last_ms = record.at_ms
+            if record.delta is None:
+                self._deltas.clear()
+            else:
+                self._deltas.append(record.delta)
 
     def lose(self, finding: str) -> None:
         """Something here cannot be read: the next checkpoint may say otherwise than the sum so far."""
@@ -164,6 +174,7 @@ class Fold:
         found.calls = list(self._calls.values())
         self._forget_ended()
         found.ended = list(self._ended)
+        found.deltas = list(self._deltas)
         found.last_at, found.last_ms, found.boot_id = self._last_at, self._last_ms, self._boot_id
         found.records = self._records
         found.findings = self._findings

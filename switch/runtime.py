@@ -39,7 +39,7 @@ from switch.replay import replay
 from switch.resolver import Resolver
 from switch.saver import SnapshotSaver
 from switch.shell_stats import add_shell_stats
-from switch.snapshot import Customer, Snapshot
+from switch.snapshot import Customer, Delta, Snapshot
 from switch.stream import Connections, StreamListener
 from switch.tls import Certificates, TlsUnusable
 from switch.udp import UdpListener
@@ -226,6 +226,21 @@ class Runtime:
             return
         self._configuration.replace(snapshot)
 
+    def _catch_up(self, deltas: list[Delta]) -> None:
+        """Changes that were in force, and acknowledged, when the file did not have them yet."""
+        for delta in deltas:
+            if delta.version <= self._configuration.version:
+                continue
+            if delta.version != self._configuration.version + 1:
+                return  # a whole snapshot came between: control has to send it again
+            try:
+                self._engine.apply(delta)
+            except Exception:
+                log.exception("change of the configuration not taken up again", version=delta.version)
+                return
+            self._configuration.apply(delta)
+            self._saver.note_change()
+
     def _take_over(self, snapshot: Snapshot | None) -> tuple[Recovered, Outputs]:
         """Bring the engine to where the process before was ended; what it has to say, to be written first.
 
@@ -239,6 +254,8 @@ class Runtime:
             raise CannotStart(f"journal folder {self._data / 'journal'}: {error.strerror}") from error
         if snapshot is not None:
             self._load(snapshot)
+            if self._snapshot is None:
+                self._catch_up(recovered.deltas)
         loaded = self._engine.take_outputs()
         self._engine.restore(recovered, time.monotonic())
         restored = self._engine.take_outputs()

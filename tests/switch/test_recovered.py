@@ -17,6 +17,7 @@ from switch.records import (
     Kept,
 )
 from switch.recovered import FINDINGS_MAX, Fold, Recovered, recover
+from switch.snapshot import Delta
 from tests.fakes.journal_records import WALL_OFFSET_S, admitted, answered, ended
 
 DAY_MS = 86_400_000
@@ -190,6 +191,12 @@ def test_the_last_moment_is_the_latest_that_any_record_of_that_boot_tells() -> N
     assert (recover(records).last_at, recover(records).boot_id) == (3.0, "new")
     records += [Beat(7.0), ended("a", ended_ms=int((WALL_OFFSET_S + 7.25) * 1_000))]
     assert recover(records).last_at == pytest.approx(7.25)
+
+
+def test_changes_of_the_configuration_are_kept_since_the_last_whole_one() -> None:
+    delta, other = Delta(version=4), Delta(version=8)
+    assert recover([DeltaApplied(3, 5), DeltaApplied(4, 6, delta)]).deltas == [delta]
+    assert recover([DeltaApplied(4, 6, delta), DeltaApplied(7, 7), DeltaApplied(8, 8, other)]).deltas == [other]
 
 
 def test_calls_that_ended_just_before_the_journal_does_are_told_apart() -> None:

@@ -19,6 +19,7 @@ from config.settings import Listener, Settings, Sip, Tls
 from switch import runtime as runtime_module
 from switch.configuration import SNAPSHOT_FILE, read_snapshot, write_snapshot
 from switch.frames import BookEntries, Entry, PutBalances, PutDelta, PutSnapshot, ReadStats, Stats
+from switch.journal import Journal
 from switch.journal_read import JournalReader
 from switch.records import AccountState, Beat, Checkpoint, Credited, DeltaApplied, JournalRecord
 from switch.recovered import Recovered
@@ -76,6 +77,13 @@ def read_journal(data: Path) -> list[JournalRecord]:
     return [record for _, record in JournalReader(data / "journal").read()]
 
 
+def write_journal(data: Path, records: list[JournalRecord]) -> None:
+    """As a process that was killed leaves it."""
+    journal = Journal.open(data / "journal", JournalSettings(sync="os"), lambda reason: None)
+    journal.append(records)
+    journal.close()
+
+
 async def nothing(bench: Bench) -> None: ...
 
 
@@ -109,6 +117,33 @@ def test_what_control_sent_is_there_at_the_next_start_without_it(tmp_path: Path)
         assert (await bench.control()).hello.snapshot_version == 4
 
     play(tmp_path, again)
+
+
+def test_a_change_that_was_acknowledged_is_in_force_after_a_death_before_it_was_saved(tmp_path: Path) -> None:
+    older = Snapshot(version=3, records=(CUSTOMER,))
+    renamed = msgspec.structs.replace(CUSTOMER, name="Renamed")
+    deltas = [Delta(version=4, put=(GATEWAY,)), Delta(version=5, put=(renamed,))]
+    write_snapshot(tmp_path / SNAPSHOT_FILE, older.version, older.records)
+    write_journal(tmp_path, [DeltaApplied(3, 1), *(DeltaApplied(each.version, 1, each) for each in deltas)])
+
+    async def scene(bench: Bench) -> None:
+        assert (await bench.control()).hello.snapshot_version == 5
+        assert bench.engine.snapshots == [older]
+        assert bench.engine.deltas == deltas
+
+    play(tmp_path, scene)
+    assert read_snapshot(tmp_path / SNAPSHOT_FILE) == Snapshot(version=5, records=(renamed, GATEWAY))
+
+
+def test_a_change_that_does_not_follow_on_the_saved_configuration_waits_for_control(tmp_path: Path) -> None:
+    write_snapshot(tmp_path / SNAPSHOT_FILE, 3, (CUSTOMER,))
+    write_journal(tmp_path, [DeltaApplied(5, 1, Delta(version=5, put=(GATEWAY,)))])
+
+    async def scene(bench: Bench) -> None:
+        assert (await bench.control()).hello.snapshot_version == 3
+        assert bench.engine.deltas == []
+
+    play(tmp_path, scene)
 
 
 def test_a_broken_saved_snapshot_does_not_stop_the_start(tmp_path: Path) -> None:
