@@ -85,6 +85,11 @@ class BilledCall(Call):
             # Money may still come: the last try is at the end itself.
             self.wake_at(self.held_until)
 
+    def end_by_switch(self, cause: str, now: float, ended_at: float = 0.0) -> None:
+        if self.is_unproven and not ended_at:
+            ended_at = self.last_proof()  # whoever ends it now: since then nobody was heard to talk
+        super().end_by_switch(cause, now, ended_at)
+
     def on_proven(self, now: float) -> None:
         self.is_unproven = False
         self.board.records.append(self.keep())

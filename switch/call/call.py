@@ -516,7 +516,14 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         return max(self.answered_at, min(self.ingress.alive_at, egress.alive_at))
 
     def on_silence(self, was_proven: bool, now: float) -> None:
-        self.end_by_switch("keepalive_failed" if was_proven else "lost_in_restart", now, self.last_proof())
+        if not was_proven:
+            self.end_by_switch("lost_in_restart", now, self.last_proof())
+            return
+        # A caller who denies his calls, or goes silent on them, must not make them cheaper: the vendor
+        # was there all the time, and is paid for it.
+        egress = self.egress
+        assert egress is not None, "answered calls only"
+        self.end_by_switch("keepalive_failed", now, max(self.answered_at, egress.alive_at))
 
     # Ends that are ours.
 

@@ -104,11 +104,17 @@ def test_whoever_dies_the_call_ends_once_and_costs_no_more_than_was_talked(tmp_p
         assert story.refreshes
         assert story.deaths or story.crashes, "both were up"
         assert talked_s <= story.first_death + 90 + story.down_s
+    elif cdr.cause == "keepalive_failed" and CHEAP not in story.deaths:
+        # The callee was there until we hung up, and is paid.
+        assert story.deaths, "both were up"
+        assert talked_s <= max(story.first_death, last_crash) + FOUND_WITHIN_S
+        assert talked_s >= min(story.first_death, hung_up) - 4 * EVERY_S - 2 * story.down_s
     else:
         assert cdr.cause in ("keepalive_failed", "lost_in_restart")
         assert story.deaths, "both were up"
+        died_at = story.first_death if cdr.cause == "lost_in_restart" else story.deaths[CHEAP]
         # Up to a crash of ours both count as alive: what they said before it is not in the journal.
-        assert talked_s <= max(story.first_death, last_crash) + 0.2
+        assert talked_s <= max(died_at, last_crash) + 0.2
         assert talked_s >= min(story.first_death, hung_up) - 4 * EVERY_S - 2 * story.down_s
     world.loses = lambda packet: False
     world.run_for(80)

@@ -106,8 +106,10 @@ def test_who_speaks_need_not_be_asked(world: World) -> None:
     assert probes(world.caller) == probes(world.cheap) == []
 
 
-@pytest.mark.parametrize("silent", ["caller", "cheap"])
-def test_a_side_that_stays_silent_ends_the_call_at_its_last_sign_of_life(world: World, silent: str) -> None:
+@pytest.mark.parametrize(("silent", "rounds"), [("caller", 5), ("cheap", 2)])
+def test_a_side_that_stays_silent_ends_the_call_at_the_last_sign_of_life_of_the_callee(
+    world: World, silent: str, rounds: int
+) -> None:
     world.talk(0.1)
     every_s = interval_s(world)
     world.run_for(every_s * 2 + 1)
@@ -120,7 +122,7 @@ def test_a_side_that_stays_silent_ends_the_call_at_its_last_sign_of_life(world: 
     world.run_for(every_s)
     (cdr,) = world.cdrs
     assert (cdr.cause, cdr.release) == ("keepalive_failed", "switch")
-    assert abs(cdr.duration_ms / 1000 - every_s * 2) < 0.1
+    assert abs(cdr.duration_ms / 1000 - every_s * rounds) < 0.1
     assert world.cheap.requests("BYE")
     assert world.caller.requests("BYE")
     assert world.cheap.requests("BYE")[0].first(REASON) == b'X.tandem;cause=0;text="keepalive_failed"'
@@ -138,6 +140,18 @@ def test_a_side_that_was_never_heard_again_costs_nothing_after_its_answer(world:
     assert world.held() == 0
     world.run_for(40)
     world.assert_idle()
+
+
+@pytest.mark.parametrize("status", [0, 408, 481])
+def test_no_caller_talks_for_nothing_by_denying_its_calls(world: World, status: int) -> None:
+    world.caller.answers_options = status
+    world.talk(0.1)
+    every_s = interval_s(world)
+    world.run_for(2_000)
+    (cdr,) = world.cdrs
+    assert cdr.cause == "keepalive_failed"
+    assert cdr.duration_ms >= round(every_s * 1_000)
+    assert cdr.gross_nanos > 0
 
 
 def test_failures_that_are_too_few_of_the_last_ones_end_nothing(world: World) -> None:
@@ -279,6 +293,19 @@ def test_a_side_that_is_gone_after_a_restart_ends_the_call_where_it_was_last_kno
     other = world.cheap if gone == "caller" else world.caller
     assert other.requests("BYE")
     assert world.held() == 0
+
+
+def test_a_restored_call_that_is_killed_before_it_was_heard_of_is_charged_up_to_its_last_sign_of_life(
+    world: World,
+) -> None:
+    world.talk(30)
+    world.crash(down_s=3_600)
+    (call_id,) = world.engine.board.calls.live
+    assert world.engine.end_call(call_id, world.now)
+    world.run_for(40)
+    (cdr,) = world.cdrs
+    assert cdr.cause == "killed"
+    assert abs(cdr.duration_ms - 30_100) < 100
 
 
 @pytest.mark.parametrize("up_s", [0.0, 5.0])

@@ -340,8 +340,8 @@ def test_a_boot_keeps_times_by_the_wall_clock(tmp_path: Path) -> None:
     world = world_with(tmp_path, 100 * MINUTE)
     world.talk(30)
     world.crash(down_s=20, boot_s=5.0)
-    world.engine.end_call(next(iter(world.engine.board.calls.live)), world.now)
-    world.run_for(0)
+    world.caller.bye()
+    world.run_for(0.1)
     world.crash()
     cdr = world.cdrs[0]
     assert 50_000 <= cdr.duration_ms <= 50_200
