@@ -60,7 +60,6 @@ async def hold_drill(options: Options, folder: Path, say: Callable[[str], None])
         say(f"SIP at {instance.sip[0]}:{instance.sip[1]}, API at {instance.url}, folder {folder}")
         try:
             await asyncio.to_thread(instance.load_carrier)
-            await instance.wait(instance.is_saved, "the switch to save its configuration")
             await drill.open()
             await drill.play()
             books = await drill.close_books()

@@ -24,7 +24,6 @@ from control.drill.carrier import HOST, write_carrier
 from control.drill.endpoint import Address
 from control.places import KEY_FILE
 from control.supervisor import PR_SET_PDEATHSIG, child_environment
-from switch.configuration import SNAPSHOT_FILE, SnapshotUnusable, read_snapshot
 
 START_S: Final = 60.0
 STOP_S: Final = 45.0
@@ -77,19 +76,6 @@ class Instance:
                 plan.run(step)
         finally:
             client.close()
-
-    def is_saved(self) -> bool:
-        """Whether the switch has its whole configuration on the disk, as it does within a second or two.
-
-        A kill before that brings back the one before, until the control process has connected; what
-        the switch says to callers in between is no fault of its books.
-        """
-        found = self.health()
-        try:
-            saved = read_snapshot(self.data / SNAPSHOT_FILE).version
-        except SnapshotUnusable:
-            return False
-        return found is not None and saved == found["snapshot_version"]
 
     def api(self) -> ApiClient:
         """A new connection; `ApiClient` is for one thread.
