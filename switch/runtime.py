@@ -103,6 +103,8 @@ class Runtime:
         self._saver = SnapshotSaver(self._configuration, data / SNAPSHOT_FILE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_draining = False
+        self._lost = 0
+        """Records that are known to be lost, since memory had no room for them."""
         self._half_open: list[Callable[[], None]] = []
         """What a start that fails has to close again."""
         self._lock_fd = -1
@@ -360,6 +362,7 @@ class Runtime:
             self._engine.beat(now)
             self._pump.flush(now)
             self._keeping.step()
+            self._tell_lost()
             if has_files and await asyncio.to_thread(self._certificates.has_changed):
                 self._certificates.reload()
             if self._journal.failure and self._recover_journal():
@@ -367,6 +370,16 @@ class Runtime:
                 self._alarms = {key: alarm for key, alarm in self._alarms.items() if alarm.name != "journal_failed"}
                 self._engine.store_recovered()
                 self._tell_alarm("journal_recovered", "the disk has room again; what memory held is written")
+
+    def _tell_lost(self) -> None:
+        lost = self._journal.lost
+        if lost == self._lost:
+            return
+        self._lost = lost
+        self._alarms = {key: alarm for key, alarm in self._alarms.items() if alarm.name != "records_lost"}
+        self._raise_alarm(
+            "records_lost", f"{lost} records of the journal, CDRs among them, found no room on disk or in memory"
+        )
 
     def _recover_journal(self) -> bool:
         self._pump.flush(time.monotonic())  # its checkpoint stands behind everything that the engine has said
@@ -415,6 +428,9 @@ class Runtime:
         self._pump.close()
         await self._link.close()
         self._journal.close()
+        self._tell_lost()
+        if self._journal.spooled:
+            log.error("records of the journal are lost: the disk took none at the end", records=self._journal.spooled)
         if self._snapshot is None:
             await self._saver.save()
         os.close(self._lock_fd)

@@ -341,6 +341,30 @@ def test_a_full_disk_stops_new_calls_until_there_is_room(tmp_path: Path, monkeyp
     assert DeltaApplied(1, 1) in read_journal(tmp_path)
 
 
+def test_records_that_memory_does_not_hold_are_an_alarm_that_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_module, "TICK_S", 0.02)
+    monkeypatch.setattr("switch.journal.SPOOL_BYTES_MAX", 80)
+
+    async def scene(bench: Bench) -> None:
+        control = await bench.control()
+        real = os.write
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda fd, data: 0 if data[:2] in (b"\xd7T", b"TN") else real(fd, data))
+            bench.engine.records += [DeltaApplied(version, 1) for version in range(20)]
+            await control.ask(ReadStats(id=1))
+            assert (await control.hear()).name == "journal_failed"
+            alarm = await control.hear()
+            assert alarm.name == "records_lost"
+            assert alarm.detail.startswith("12 ")
+        assert (await control.hear()).name == "journal_recovered"
+        later = await bench.control()
+        assert (await later.hear()).name == "records_lost"
+
+    play(tmp_path, scene)
+
+
 def test_the_engine_is_kept_on_wall_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_module, "TICK_S", 0.01)
 
