@@ -23,7 +23,7 @@ from control.services.errors import Conflict, FieldError, Invalid, NotFound, inv
 from control.services.fields import Id, Label, Moment, moment_ms, ms_moment
 from control.services.loss_report import Losses
 from control.services.margins import losses_of_deck
-from control.services.pages import ListQuery, Page, read_page
+from control.services.pages import ListQuery, Page, contains, read_page
 from control.services.problems import convert, decode
 from control.services.rate_cards import RATE_CARDS
 from control.store import tables
@@ -101,7 +101,7 @@ async def page(ctx: Context, card_id: int, query: RevisionQuery) -> Page[Revisio
     revisions = tables.revisions
     statement = select(revisions).where(revisions.c.card_id == card_id)
     if query.search:
-        statement = statement.where(revisions.c.file_name.contains(query.search, autoescape=True))
+        statement = statement.where(contains(revisions, "file_name", query.search))
     ordered = msgspec.structs.replace(query, sort=query.sort or "-id")
     async with ctx.store.read() as tx:
         await RATE_CARDS.row(tx, card_id)

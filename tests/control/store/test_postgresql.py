@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from control.services import ledger
@@ -219,6 +219,17 @@ async def test_what_no_row_can_hold_is_refused_or_not_found(plane: ControlPlane)
     for body in ({"name": "a\0"}, {"notes_public": "\0"}, {"channels": 2**31}, {"row_version": 2**40, "name": "b"}):
         answer = await plane.request("PATCH", f"/customers/{customer}", body)
         assert answer.status_code in (200, 400, 409), (body, answer.text)
+
+
+@with_control
+async def test_a_search_for_a_file_minds_no_case(plane: ControlPlane) -> None:
+    """LIKE does on PostgreSQL, and does not on SQLite."""
+    card = await plane.make_sell_card()
+    async with plane.store.begin() as tx:
+        row = {"card_id": card, "path": "/decks/1", "rows": 1, "file_name": "Vendor May.CSV", "created_ms": 1}
+        await tx.execute(insert(tables.revisions).values(**row))
+    for search, count in (("vendor", 1), ("may.csv", 1), ("%25", 0)):
+        assert len((await plane.get(f"/rate-cards/{card}/revisions?search={search}"))["items"]) == count
 
 
 @on_postgresql
