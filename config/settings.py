@@ -146,6 +146,34 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     port: Port = 8080
 
 
+class Mail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server that takes our mail: passwords, links, invoices, alerts."""
+
+    host: str = ""
+    """Empty: no mail is sent, and what needs one is refused."""
+    port: Port = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`none` only where nobody can listen on the way: passwords go by mail."""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    """PEM roots that the server's certificate is checked against; empty: the system's."""
+    sender: str = ""
+    """Address in From."""
+    timeout_s: Seconds = 15.0
+
+
+class Portal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What customers' contacts log in to."""
+
+    url: str = ""
+    """Where they reach it, for links in mails; empty: mails carry the bare token."""
+    session_s: Annotated[int, msgspec.Meta(ge=60, le=2_592_000)] = 43_200
+    """How long a login lasts."""
+    reset_s: Annotated[int, msgspec.Meta(ge=60, le=604_800)] = 3_600
+    """How long a mailed link to set a password can be used, once."""
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -168,6 +196,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     liveness: Liveness = Liveness()
     store: Store = Store()
     api: Api = Api()
+    mail: Mail = Mail()
+    portal: Portal = Portal()
     log: Log = Log()
 
 
@@ -212,6 +242,10 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         taken.add(socket)
     if settings.liveness.keepalive_failures > settings.liveness.keepalive_of:
         yield "$.liveness.keepalive_failures: more than $.liveness.keepalive_of can never be reached"
+    if settings.mail.host and "@" not in settings.mail.sender:
+        yield "$.mail.sender: an address is needed to send mail from"
+    if settings.portal.url and not settings.portal.url.startswith(("https://", "http://")):
+        yield "$.portal.url: an http or https URL"
     if not settings.sip.listeners:
         yield "$.sip.listeners: at least one is needed"
     if not settings.sip.realm or not settings.sip.realm.isprintable() or '"' in settings.sip.realm:

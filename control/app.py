@@ -32,7 +32,9 @@ from control.publish import SwitchPublisher
 from control.schedule import Schedule
 from control.services import minimum_payments, recalculation_steps
 from control.services.admin_keys import ensure_first_key
-from control.services.context import Context
+from control.services.context import Context, wall_ms
+from control.services.mail import Mailer
+from control.services.portal_gate import PortalGate
 from control.store import postgres
 from control.store.claim import Claim, ClaimLost
 from control.store.engine import Store, open_store
@@ -118,6 +120,8 @@ class ControlPlane:
             alarms=alarms.recent,
             wait_read=ingest.wait_read,
             max_duration_s=self._settings.timers.max_duration_s,
+            mail=Mailer(self._settings.mail) if self._settings.mail.host else None,
+            portal=PortalGate(self._folder, wall_ms, self._settings.portal),
         )
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)

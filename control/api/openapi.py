@@ -53,7 +53,10 @@ def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "http", "scheme": "bearer", "description": "Of `POST /portal/login`."},
+            },
         },
         "security": [{"key": []}],
     }
@@ -77,6 +80,9 @@ def _operation(route: Route, schema_of: dict[Any, dict[str, Any]], components: d
         operation["responses"] = {str(route.status): _reply(route, schema_of), "202": pending, "default": problem}
     if route.role is None:
         operation["security"] = []
+    elif route.role == "customer":
+        operation["security"] = [{"session": []}]
+        operation["description"] = "Needs the token of a contact's login."
     else:
         operation["description"] = f"Needs a key with role {route.role} or above."
     body = _body(route, schema_of, components)

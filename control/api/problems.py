@@ -15,11 +15,14 @@ from control.services.errors import (
     FieldError,
     Invalid,
     LostRace,
+    MailFailed,
     NotFound,
     Reference,
     ServiceError,
     SwitchAway,
+    Throttled,
 )
+from control.services.sessions import LoginRefused
 
 log = structlog.get_logger("control.api")
 
@@ -64,12 +67,19 @@ def answer_service_error(_request: Request[Any, Any, Any], error: ServiceError) 
         # RFC 9110 §15.5.13 for If-Match; the same news about a field of the body is a conflict.
         status = 412 if error.is_precondition else 409
         return answer(_problem("lost-race", "Changed meanwhile", status, detail))
+    if isinstance(error, LoginRefused):
+        kind = "code-needed" if error.is_code_missing else "login-refused"
+        return answer(_problem(kind, "Not let in", 401, detail), {"WWW-Authenticate": "Bearer"})
     if isinstance(error, Unauthorized):
         return answer(_problem("unauthorized", "Unauthorized", 401, detail), {"WWW-Authenticate": "Bearer"})
     if isinstance(error, Forbidden):
         return answer(_problem("forbidden", "Forbidden", 403, detail))
     if isinstance(error, SwitchAway):
         return answer(_problem("switch-away", "Switch away", 503, detail), {"Retry-After": "5"})
+    if isinstance(error, Throttled):
+        return answer(_problem("throttled", "Throttled", 429, detail), {"Retry-After": str(error.retry_after_s)})
+    if isinstance(error, MailFailed):
+        return answer(_problem("mail-failed", "Mail failed", 503, detail), {"Retry-After": "60"})
     return answer(_problem("refused", "Refused", 400, detail))
 
 

@@ -10,6 +10,7 @@ from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
 from control.api.metrics import CONTENT_TYPE
 from control.api.money_routes import MONEY_ROUTES
+from control.api.portal_routes import CONTACT_ROUTES, PORTAL_ROUTES
 from control.api.recalculation_routes import RECALCULATION_ROUTES
 from control.api.routing import Route
 from control.api.uploads import UPLOAD_BYTES_MAX
@@ -18,6 +19,7 @@ from control.services.audit import AuditQuery, AuditRow
 from control.services.cdr_detail import CdrDetail
 from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown
 from control.services.clients import CLIENTS, ClientQuery
+from control.services.contacts import CONTACTS, ContactQuery
 from control.services.customers import CUSTOMERS, CustomerQuery
 from control.services.deck_import import DeckDiff
 from control.services.endpoints import ENDPOINTS, EndpointQuery
@@ -39,6 +41,7 @@ _CONFIGURATION: Final = [
     *noun_routes(CUSTOMERS, "/customers", CustomerQuery),
     *noun_routes(CLIENTS, "/clients", ClientQuery),
     *noun_routes(ENDPOINTS, "/endpoints", EndpointQuery, owner=_CUSTOMER),
+    *noun_routes(CONTACTS, "/contacts", ContactQuery, owner=_CUSTOMER),
     *noun_routes(SIP_USERS, "/sip-users", SipUserQuery, owner=_CUSTOMER),
     *noun_routes(INGRESS_ROUTES, "/ingress-routes", IngressRouteQuery, owner=_CUSTOMER),
     *noun_routes(PROVIDERS, "/providers", ProviderQuery),
@@ -259,6 +262,8 @@ _INSTALLATION: Final = [
 ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
     *CUSTOMER_ROUTES,
+    *CONTACT_ROUTES,
+    *PORTAL_ROUTES,
     *_REVISIONS,
     *_CALLS,
     *MONEY_ROUTES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Request, Response
@@ -16,6 +16,7 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 
 from control.api.problems import Forbidden, Unauthorized
+from control.services import sessions
 from control.services.admin_keys import authenticate
 from control.services.context import SYSTEM, Context, Role
 from control.services.errors import invalid
@@ -57,8 +58,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """With `{name:type}` for parameters; below `API` unless `is_rooted`."""
     handler: Handler
     summary: str
-    role: Role | None
-    """The least that a key must have; None: open to all."""
+    role: Role | Literal["customer"] | None
+    """The least that a key must have; None: open to all. `customer`: for a contact's session, and for no key."""
     query: type[msgspec.Struct] | None = None
     body: Any = None
     """Type of the JSON body; `bytes` where the handler reads the stream itself."""
@@ -85,7 +86,12 @@ def make_handler(route: Route, ctx: Context) -> HTTPRouteHandler:
     """The route as Litestar serves it."""
 
     async def endpoint(request: Request[Any, Any, Any]) -> Response[Any]:
-        acting = ctx.acting(SYSTEM) if route.role is None else await _let_in(ctx, request, route.role)
+        if route.role is None:
+            acting = ctx.acting(SYSTEM)
+        elif route.role == "customer":
+            acting = await _let_contact_in(ctx, request)
+        else:
+            acting = await _let_in(ctx, request, route.role)
         call = Call(
             ctx=acting,
             request=request,
@@ -109,15 +115,32 @@ def make_handler(route: Route, ctx: Context) -> HTTPRouteHandler:
 
 
 async def _let_in(ctx: Context, request: Request[Any, Any, Any], role: Role) -> Context:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    actor = None
-    if scheme.lower() == "bearer" and key.strip():
-        actor = await authenticate(ctx, key.strip())
-    if actor is None:
+    key = bearer_of(request)
+    actor = await authenticate(ctx, key) if key else None
+    if actor is None or actor.role == "customer":
         raise Unauthorized("A key is needed: Authorization: Bearer <key>.")
     if RANKS[actor.role] < RANKS[role]:
         raise Forbidden(f"This needs a key with role {role}; yours has {actor.role}.")
     return ctx.acting(actor)
+
+
+async def _let_contact_in(ctx: Context, request: Request[Any, Any, Any]) -> Context:
+    token = bearer_of(request)
+    actor = await sessions.authenticate(ctx, token, address_of(request)) if token else None
+    if actor is None:
+        raise Unauthorized("A login is needed: Authorization: Bearer <token>.")
+    return ctx.acting(actor)
+
+
+def bearer_of(request: Request[Any, Any, Any]) -> str:
+    """The key or token of the request; empty where it has none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Where the request comes from; empty where that is no address (a Unix socket)."""
+    return request.client.host if request.client is not None else ""
 
 
 def _read_query(request: Request[Any, Any, Any], kind: type[msgspec.Struct]) -> msgspec.Struct:

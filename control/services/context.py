@@ -18,6 +18,8 @@ from typing import Literal, Protocol
 import msgspec
 from sqlalchemy import insert, select, update
 
+from control.services.mail import Mailer
+from control.services.portal_gate import PortalGate
 from control.services.replay_runs import Replays
 from control.store import tables
 from control.store.engine import Store, Tx, to_json
@@ -32,10 +34,12 @@ Role = Literal["admin", "operator", "read-only"]
 class Actor(msgspec.Struct, frozen=True):
     """Who does it, as the audit names them."""
 
-    kind: Literal["key", "system"]
+    kind: Literal["key", "system", "contact"]
     name: str
-    role: Role = "admin"
+    role: Role | Literal["customer"] = "admin"
     id: int | None = None
+    customer_id: int | None = None
+    """Of a contact: whose data it may see, and no other."""
 
 
 SYSTEM = Actor(kind="system", name="system")
@@ -146,6 +150,8 @@ class Context:
         wait_read: Callable[[float], Awaitable[bool]] = nothing_unread,
         max_duration_s: int = MAX_DURATION_S,
         replays: Replays | None = None,
+        mail: Mailer | None = None,
+        portal: PortalGate | None = None,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -163,6 +169,9 @@ class Context:
         self.max_duration_s = max_duration_s
         """The switch's limit of calls whose route sets none."""
         self.replays = Replays(data_folder / "replays", now_ms) if replays is None else replays
+        self.mail = mail
+        """None: the installation sends no mail."""
+        self.portal = PortalGate(data_folder, now_ms) if portal is None else portal
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -181,6 +190,8 @@ class Context:
             wait_read=self.wait_read,
             max_duration_s=self.max_duration_s,
             replays=self.replays,
+            mail=self.mail,
+            portal=self.portal,
         )
 
     @asynccontextmanager

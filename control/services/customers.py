@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
@@ -15,8 +14,10 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.accounts import read_money
 from control.services.clients import CLIENTS
+from control.services.contacts import CONTACTS
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
+from control.services.email_addresses import check_email
 from control.services.endpoints import ENDPOINTS
 from control.services.errors import Conflict, FieldError, Invalid, NotFound, Reference, SwitchAway, invalid
 from control.services.fields import (
@@ -41,6 +42,7 @@ from control.services.pages import ListQuery, Search, contains, filter_rows
 from control.services.records import customer_record
 from control.services.sip_users import SIP_USERS
 from control.store import tables
+from control.store.contact_tables import contacts
 from control.store.engine import Tx, to_json
 from switch.snapshot import Record
 
@@ -143,6 +145,9 @@ class CustomerQuery(ListQuery, frozen=True, kw_only=True):
 SEARCHED: Final[tuple[tuple[Table, str], ...]] = (
     (tables.endpoints, "host"),
     (tables.sip_users, "username"),
+    (contacts, "name"),
+    (contacts, "email"),
+    (contacts, "phone"),
 )
 """Where a search for a customer looks beside its own row: tables with `customer_id` and `archived_ms`."""
 
@@ -202,7 +207,7 @@ class Customers(Noun[CustomerNew, Customer]):
         await super().archive(ctx, row_id, expected)
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
-        for noun in (ENDPOINTS, SIP_USERS, INGRESS_ROUTES):
+        for noun in (ENDPOINTS, SIP_USERS, INGRESS_ROUTES, CONTACTS):
             for owned in await noun.rows_of(change.tx, "customer_id", row["id"]):
                 await noun.archive_in(change, owned["id"])
 
@@ -283,9 +288,6 @@ def _check_status(new: CustomerNew, before: RowMapping | None, until_ms: int | N
             raise invalid("penalty_until", f"not after now ({ms_moment(now_ms).isoformat()})")
 
 
-_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:(?!-)[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}")
-
-
 @contextmanager
 def _gathered(found: list[FieldError]) -> Iterator[None]:
     """All that is wrong is said at once: whoever fills a form or a file wants to mend it in one go."""
@@ -293,12 +295,6 @@ def _gathered(found: list[FieldError]) -> Iterator[None]:
         yield
     except Invalid as error:
         found.extend(error.errors)
-
-
-def check_email(path: str, text: str) -> None:
-    """The dot-atom form of RFC 5321 §4.1.2; nobody receives mail at the others."""
-    if len(text) > 254 or not _EMAIL.fullmatch(text) or ".." in text or text.startswith("."):
-        raise invalid(path, "not an e-mail address")
 
 
 def _check_website(path: str, text: str) -> None:

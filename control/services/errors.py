@@ -66,5 +66,17 @@ class SwitchAway(ServiceError):
         super().__init__(detail)
 
 
+class Throttled(ServiceError):
+    """Too many wrong tries; nothing was looked at this time."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many wrong tries. Try again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
+
+
+class MailFailed(ServiceError):
+    """The mail server is not there, or does not take the mail."""
+
+
 def invalid(path: str, reason: str) -> Invalid:
     return Invalid([FieldError(path, reason)])

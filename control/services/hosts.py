@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -59,3 +60,12 @@ def _why_no_network(text: str, error: ValueError) -> str:
     except ValueError:
         return "neither an address nor a CIDR block"
     return f"the block has address bits beyond its length; its own address is {wider}"
+
+
+def is_in_networks(address: str, networks: Sequence[str]) -> bool:
+    """Whether an address is one of these, or in one of these blocks; what is no address is in none."""
+    try:
+        parsed = ipaddress.ip_address(_plain(ipaddress.ip_address(address)))
+    except ValueError:
+        return False
+    return any(parsed in ipaddress.ip_network(network) for network in networks)

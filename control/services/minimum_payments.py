@@ -102,7 +102,7 @@ def _is_watched(row: RowMapping) -> bool:
 
 
 def _is_as_ruled(row: RowMapping) -> bool:
-    return row["kind"] == row["rule"] and row["time_zone"] == row["zone"]
+    return (row["kind"], row["time_zone"]) == (row["rule"], row["zone"])
 
 
 def _has_work(row: RowMapping, now_ms: int) -> bool:

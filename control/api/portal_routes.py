@@ -1,0 +1,285 @@
+"""The customers' portal: logging in, and what a contact sees and does of its own customer.
+
+Everything but logging in and setting a password by a link needs a contact's session, which opens
+nothing else; and no key opens the portal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from litestar.response import Stream
+
+from control.api.routing import Call, Route, address_of, bearer_of
+from control.services import contact_accounts as accounts
+from control.services import portal_views as views
+from control.services import sessions
+from control.services.pages import Page
+
+
+async def log_in(call: Call) -> Any:
+    return await sessions.log_in(call.ctx, call.body, address_of(call.request), _user_agent(call))
+
+
+async def log_out(call: Call) -> None:
+    await sessions.log_out(call.ctx, bearer_of(call.request))
+
+
+async def want_link(call: Call) -> None:
+    await accounts.want_link(call.ctx, call.body, address_of(call.request))
+
+
+async def reset_password(call: Call) -> None:
+    await accounts.reset_password(call.ctx, call.body)
+
+
+async def read_profile(call: Call) -> Any:
+    return await accounts.profile(call.ctx)
+
+
+async def change_profile(call: Call) -> Any:
+    return await accounts.change_profile(call.ctx, call.body, call.version)
+
+
+async def change_password(call: Call) -> Any:
+    return await accounts.change_password(call.ctx, call.body, address_of(call.request), _user_agent(call))
+
+
+async def begin_second_factor(call: Call) -> Any:
+    return await accounts.begin_second_factor(call.ctx)
+
+
+async def confirm_second_factor(call: Call) -> None:
+    await accounts.confirm_second_factor(call.ctx, call.body)
+
+
+async def remove_own_second_factor(call: Call) -> None:
+    await accounts.remove_own_second_factor(call.ctx, call.body)
+
+
+async def read_balance(call: Call) -> Any:
+    return await views.balance(call.ctx)
+
+
+async def list_cdrs(call: Call) -> Any:
+    return await views.page_cdrs(call.ctx, call.query)
+
+
+async def read_cdr(call: Call) -> Any:
+    return await views.get_cdr(call.ctx, call.path["cdr_id"])
+
+
+async def export_csv(call: Call) -> Any:
+    return _download(views.csv_cdrs(call.ctx, call.query), "cdrs.csv", "text/csv")
+
+
+async def export_json_lines(call: Call) -> Any:
+    return _download(views.json_cdrs(call.ctx, call.query), "cdrs.jsonl", "application/jsonl")
+
+
+async def list_calls(call: Call) -> Any:
+    return await views.page_calls(call.ctx, call.query)
+
+
+async def list_payments(call: Call) -> Any:
+    return await views.page_payments(call.ctx, call.query)
+
+
+async def list_endpoints(call: Call) -> Any:
+    return await views.page_endpoints(call.ctx, call.query)
+
+
+async def list_sip_users(call: Call) -> Any:
+    return await views.page_sip_users(call.ctx, call.query)
+
+
+async def mail_link(call: Call) -> None:
+    await accounts.mail_link(call.ctx, call.path["row_id"])
+
+
+async def end_sessions(call: Call) -> None:
+    await sessions.end_all(call.ctx, call.path["row_id"])
+
+
+async def remove_second_factor(call: Call) -> None:
+    await accounts.remove_second_factor(call.ctx, call.path["row_id"])
+
+
+def _user_agent(call: Call) -> str:
+    return call.request.headers.get("user-agent", "")
+
+
+def _download(pieces: Any, name: str, media_type: str) -> Stream:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Stream(pieces, media_type=media_type, headers=headers)
+
+
+def _route(
+    method: Literal["GET", "POST", "PATCH"],
+    path: str,
+    handler: Any,
+    summary: str,
+    *,
+    is_open: bool = False,
+    **more: Any,
+) -> Route:
+    return Route(
+        method=method,
+        path=f"/portal{path}",
+        handler=handler,
+        summary=summary,
+        role=None if is_open else "customer",
+        status=more.pop("status", 204 if "reply" not in more else 200),
+        **more,
+    )
+
+
+PORTAL_ROUTES: Final = (
+    _route(
+        "POST",
+        "/login",
+        log_in,
+        "Log a contact in by e-mail, password and, where one is set up, a code. 401 whatever is wrong; 429 after "
+        "too many wrong tries.",
+        is_open=True,
+        body=sessions.LoginNew,
+        reply=sessions.Login,
+    ),
+    _route("POST", "/logout", log_out, "End this session."),
+    _route(
+        "POST",
+        "/password/link",
+        want_link,
+        "Have a link mailed that sets a password once. Answered the same whether or not there is such a contact.",
+        is_open=True,
+        body=accounts.LinkWanted,
+    ),
+    _route(
+        "POST",
+        "/password/reset",
+        reset_password,
+        "Set a password by a mailed link; all sessions end.",
+        is_open=True,
+        body=accounts.PasswordReset,
+    ),
+    _route("GET", "/me", read_profile, "Who is logged in, for which customer, with its notes.", reply=accounts.Profile),
+    _route(
+        "PATCH",
+        "/me",
+        change_profile,
+        "Change one's own name or phone number.",
+        patches=accounts.ProfilePatch,
+        reply=accounts.Profile,
+    ),
+    _route(
+        "POST",
+        "/me/password",
+        change_password,
+        "Change one's own password; all sessions end, and the answer is a new one.",
+        body=accounts.PasswordChange,
+        reply=sessions.Login,
+    ),
+    _route(
+        "POST",
+        "/me/second-factor",
+        begin_second_factor,
+        "Make the secret of a second factor (RFC 6238), shown this once.",
+        reply=accounts.SecondFactor,
+    ),
+    _route(
+        "POST",
+        "/me/second-factor/confirm",
+        confirm_second_factor,
+        "Set the second factor up by one of its codes; logins ask for one from now on.",
+        body=accounts.CodeSent,
+    ),
+    _route(
+        "POST",
+        "/me/second-factor/remove",
+        remove_own_second_factor,
+        "Remove one's own second factor.",
+        body=accounts.PasswordSent,
+    ),
+    _route("GET", "/balance", read_balance, "The customer's money as of now.", reply=views.Balance),
+    _route(
+        "GET",
+        "/cdrs",
+        list_cdrs,
+        "List the customer's calls, the newest first.",
+        query=views.OwnCdrQuery,
+        reply=Page[views.OwnCdr],
+    ),
+    _route("GET", "/cdrs/{cdr_id:str}", read_cdr, "Read one of the customer's calls.", reply=views.OwnCdr),
+    _route(
+        "GET", "/cdrs.csv", export_csv, "Download the customer's calls.", query=views.OwnCdrFilter, reply="text/csv"
+    ),
+    _route(
+        "GET",
+        "/cdrs.jsonl",
+        export_json_lines,
+        "The same, one JSON object a line.",
+        query=views.OwnCdrFilter,
+        reply="application/jsonl",
+    ),
+    _route(
+        "GET",
+        "/calls",
+        list_calls,
+        "List the customer's live calls, the youngest first.",
+        query=views.OwnCallQuery,
+        reply=Page[views.OwnCall],
+    ),
+    _route(
+        "GET",
+        "/payments",
+        list_payments,
+        "List the customer's payments, the youngest first.",
+        query=views.OwnQuery,
+        reply=Page[views.OwnPayment],
+    ),
+    _route(
+        "GET",
+        "/endpoints",
+        list_endpoints,
+        "List the customer's endpoints.",
+        query=views.OwnQuery,
+        reply=Page[views.OwnEndpoint],
+    ),
+    _route(
+        "GET",
+        "/sip-users",
+        list_sip_users,
+        "List the customer's SIP users.",
+        query=views.OwnQuery,
+        reply=Page[views.OwnSipUser],
+    ),
+)
+
+_CONTACT: Final = "/contacts/{row_id:int}"
+
+CONTACT_ROUTES: Final = (
+    Route(
+        method="POST",
+        path=_CONTACT + "/password-link",
+        handler=mail_link,
+        summary="Mail a contact a link that sets a password once.",
+        role="operator",
+        status=204,
+    ),
+    Route(
+        method="POST",
+        path=_CONTACT + "/end-sessions",
+        handler=end_sessions,
+        summary="End all sessions of a contact, and its links.",
+        role="operator",
+        status=204,
+    ),
+    Route(
+        method="POST",
+        path=_CONTACT + "/remove-second-factor",
+        handler=remove_second_factor,
+        summary="Remove a contact's second factor: its phone is lost.",
+        role="operator",
+        status=204,
+    ),
+)
