@@ -359,7 +359,7 @@ class Gateway(Agent):
             return
         dice = self.world.dice
         ring.final = status
-        ring.response = self.reply(ring.invite, status, tag=ring.tag)
+        ring.response = self.reply(ring.invite, status, tag=ring.tag, body=SDP if status == 200 else b"")
         self.resend(ring.response, lambda: ring.is_acked)
         if status == 200:
             # Without an ACK it hangs up by itself, as RFC 3261 §13.3.1.4 has it.
