@@ -29,6 +29,10 @@ INGEST_WAIT_S: Final = 10.0
 log = structlog.get_logger("control.feed")
 
 
+class EntriesRefused(Exception):
+    """The switch takes no entries now, as while its disk is full; whatever else it is asked, it does."""
+
+
 class EntryFeed:
     """One store, one switch; one request is on its way at a time."""
 
@@ -59,6 +63,8 @@ class EntryFeed:
                 return self.is_booked(entry_id)
             try:
                 await self._send_above()
+            except EntriesRefused as error:
+                log.warning("entry stored, not yet in the switch", entry=entry_id, reason=str(error))
             except SwitchAway as error:
                 log.warning("entry stored, not yet in the switch", entry=entry_id, reason=str(error))
                 self._is_open = False
@@ -78,7 +84,10 @@ class EntryFeed:
             else:
                 await self._check_above(hello.entry_id)
                 self._booked = hello.entry_id
-            await self._send_above()
+            try:
+                await self._send_above()
+            except EntriesRefused as error:
+                log.error("entries are sent again later", reason=str(error))
             self._is_open = True
 
     def lose(self) -> None:
@@ -123,7 +132,7 @@ class EntryFeed:
                 await self._link.book_entries([Entry(*row) for row in rows])
             except SwitchRefused as error:
                 self._refusal = f"the switch refused ledger entries: {error}"
-                raise SwitchAway(self._refusal) from error
+                raise EntriesRefused(self._refusal) from error
             self._booked, self._refusal = rows[-1][0], ""
 
 

@@ -190,19 +190,25 @@ def test_an_entry_whose_reply_was_lost_is_sent_again_and_counts_once(
     play(tmp_path, database, scene)
 
 
-def test_a_refused_entry_is_a_fault_until_the_switch_takes_it(
-    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_refused_entry_is_a_fault_until_the_switch_takes_it_and_all_else_goes_on(
+    tmp_path: Path, database: Database
 ) -> None:
-    monkeypatch.setattr(link_module, "RECONNECT_MAX_S", 0.1)
-
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         switch.refuse_entries = "the journal is closed"
         assert not await plane.append(5)
         assert "the journal is closed" in plane.feed.faults()[0]
+        # A full disk must not take calls out of sight and reach: of a connection that stands, or a new one.
+        assert plane.link.is_connected
+        switch.hang_up()
+        await until(lambda: switch.connections == 2 and plane.link.is_connected)
+        assert await plane.link.list_calls() == []
+        assert not plane.publisher.is_booked(1)
+        assert not await plane.append(6)
         switch.refuse_entries = ""
-        await until(lambda: plane.link.is_connected)
+        await Schedule(plane.context, plane.publisher).run_due()
         assert plane.feed.faults() == []
-        assert switch.balances == {1: 5}
+        assert switch.balances == {1: 11}
+        assert switch.connections == 2
 
     play(tmp_path, database, scene)
 
