@@ -7,8 +7,10 @@ import inspect
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -172,15 +174,36 @@ async def running_control(folder: Path, database: Database = SQLITE) -> AsyncIte
     store = open_store(url)
     plane = ControlPlane(store, folder)
     plane.keys = dict(keys)
-    # In the loop of the test itself, which the store's connections belong to.
-    app: Any = create_app(plane.ctx)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    ctx, app = plane.ctx, _shared_app()
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        """In the loop of the test itself, which the store's connections belong to."""
+        _serving.set(ctx)
+        await app(scope, receive, send)
+
+    transport = httpx.ASGITransport(serve, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://tandem.test") as client:
             plane.client = client
             yield plane
     finally:
         await store.close()
+
+
+_serving: ContextVar[Context] = ContextVar("_serving")
+
+
+class _Serving:
+    """Whatever context the request at hand is for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_serving.get(), name)
+
+
+@cache
+def _shared_app() -> Any:
+    """One for all planes: making the routes costs as much as a whole test."""
+    return create_app(cast(Context, _Serving()))
 
 
 async def _issue_keys(store: Store) -> dict[Role, str]:
