@@ -27,6 +27,10 @@ STATIC_CODECS: Final = {
 }
 """RFC 3551 table 4, the payload types that need no rtpmap."""
 
+COST_NANOS_MAX: Final = 10**18
+"""The highest cost that is written down, far above any call's and far below what 64 bits hold: a price list
+with its columns mixed up must not make calls that nobody can record."""
+
 
 class Try:
     """What policy chose for one attempt, beside the attempt itself."""
@@ -147,7 +151,7 @@ def closed_attempt(answered: AttemptRecord, ended_ms: int, cost: Charge) -> Atte
         status=answered.status,
         cause=answered.cause,
         billed_s=cost.billed_s,
-        cost_nanos=cost.net_nanos,
+        cost_nanos=min(cost.net_nanos, COST_NANOS_MAX),
     )
 
 

@@ -20,6 +20,9 @@ from switch.policy.verdicts import Option
 from switch.records import Candidate
 
 NOT_REACHED: Final = "not_reached"
+MARGIN_NANOS_MAX: Final = 10**18
+"""Margins are written down up to this, above or below zero: of calls of hours at a price that somebody
+mistyped they would not fit into a record."""
 
 
 class Offer:
@@ -116,6 +119,7 @@ def _weigh_card(tables: Tables, offer: Offer, card: LoadedCard) -> None:
             margin_nanos = tables.margins.expected(offer.sell, quote, limits.durations, offer.max_s)
         elif mode != "rate":
             margin_nanos, at_s = tables.margins.worst(offer.sell, quote, offer.max_s)
+        margin_nanos = max(-MARGIN_NANOS_MAX, min(margin_nanos, MARGIN_NANOS_MAX))
         if margin_nanos < 0:
             offer.is_margin_short = True
             detail = "mean of the route's calls" if is_mean else f"at {at_s} s"

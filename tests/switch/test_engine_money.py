@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rating.rows import RateRow
 from switch.frames import Entry, Simulate
-from switch.records import Admitted, Extended
+from switch.outputs import Alarm, Flow
+from switch.records import Admitted, Answered, Extended
 from switch.snapshot import Customer, Delta, IngressRoute
-from tests.fakes.carrier import CENT, DEFAULT_RECORDS, with_
+from tests.fakes.carrier import CENT, CREDIT, DEFAULT_RECORDS, with_
 from tests.fakes.world import CALLER, CHEAP, World
 
 MINUTE = 5 * CENT
@@ -37,11 +39,8 @@ def test_a_call_holds_a_minute_ahead_and_gives_the_rest_back(tmp_path: Path) -> 
     world.run_for(30)
     world.caller.bye()
     world.run_for(0.1)
-    assert (
-        world.cdrs[0].gross_nanos
-        == world.cdrs[0].billed_s * MINUTE // 60 + (-world.cdrs[0].billed_s * MINUTE // 60 % 100_000)
-        or True
-    )
+    # 31 s are 0.0258333…, up to the card's four decimals.
+    assert (world.cdrs[0].billed_s, world.cdrs[0].gross_nanos) == (31, 25_900_000)
     assert (world.balance(), world.held()) == (10 * MINUTE - world.cdrs[0].gross_nanos, 0)
 
 
@@ -54,6 +53,25 @@ def test_without_credit_for_one_increment_a_call_is_refused_with_402(tmp_path: P
     cdr = world.cdrs[0]
     assert (cdr.cause, cdr.status, cdr.gross_nanos, cdr.prefix) == ("balance_insufficient", 402, 0, "44")
     assert world.held() == 0
+
+
+@pytest.mark.parametrize("mode", ["off", "rate", "worst_case", "expected"])
+def test_a_vendor_price_beyond_all_reason_is_written_down_all_the_same(tmp_path: Path, mode: str) -> None:
+    records = with_(customer(debit_limit_nanos=CREDIT), IngressRoute, 1, profit_mode=mode)  # type: ignore[arg-type]
+    dearest = RateRow("44", "UK", 10**18, connect_fee_nanos=10**18)
+    decks = {"cheap": (dearest,), "dear": (dearest,)}
+    world = World(tmp_path, records=records, decks=decks)  # every record goes through the journal's encoder
+    world.caller.invite()
+    world.run_for(0.1)
+    if mode == "off":
+        world.caller.ack()
+        world.run_for(3 * 3_600)
+        world.caller.bye()
+        world.run_for(1)
+    (cdr,) = world.cdrs
+    assert cdr.cause == ("normal" if mode == "off" else "no_margin")
+    for number in (cdr.cost_nanos, cdr.margin_nanos, *(each.margin_nanos for each in cdr.explanation)):
+        assert -(2**63) <= number < 2**63, "what the store can keep"
 
 
 def test_near_zero_less_is_held_down_to_one_increment(tmp_path: Path) -> None:
@@ -365,3 +383,22 @@ def test_calls_of_old_segments_are_written_again_and_restored_from_there(tmp_pat
     assert world.cdrs[0].cause == "normal"
     assert world.balance() == 100 * MINUTE - world.cdrs[0].gross_nanos
     assert world.cdrs[0].source.startswith(CALLER[0])
+
+
+def test_a_call_that_cannot_be_brought_back_is_charged_so_long_as_it_was_known_to_be_up(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    position, record = next((i, r) for i, r in enumerate(world.journal) if isinstance(r, Answered))
+    elsewhere = msgspec.structs.replace(record.egress, heard_from=Flow(7, CHEAP))
+    world.journal[position] = msgspec.structs.replace(record, egress=elsewhere)
+    world.crash(down_s=5)
+    assert world.engine.live_calls() == 0
+    cdr = world.cdrs[0]
+    assert (cdr.cause, cdr.status, cdr.billed_s) == ("lost_in_restart", 200, 31)
+    assert cdr.cost_nanos == cdr.attempts[0].cost_nanos > 0
+    assert (world.balance(), world.held()) == (100 * MINUTE - cdr.gross_nanos, 0)
+    assert [e.name for e in world.events if isinstance(e, Alarm)] == ["call_not_restored"]
+    before = world.balance()
+    world.crash()
+    assert world.balance() == before
+    assert len(world.cdrs) == 1
