@@ -34,7 +34,7 @@ from switch.policy.tables import Tables
 from switch.probing import Probers
 from switch.records import AccountState, Beat, Checkpoint, Credited, DeltaApplied
 from switch.recovered import Recovered, RecoveredCall
-from switch.restoring import close_unanswered, restore_call, shift_of
+from switch.restoring import close_lost, restore_call, shift_of
 from switch.snapshot import Customer, Delta, Gateway, Snapshot
 from switch.transaction.client import ClientTransaction
 from switch.transaction.layer import Layer, TimerValues, server_key
@@ -284,24 +284,24 @@ class Engine:
             board.accounts.put(recovered.entry_id, recovered.accounts)
         if board.accounts.has_balances:
             board.records.append(self.checkpoint(now))
-        unanswered: list[RecoveredCall] = []
+        lost: list[RecoveredCall] = []
         for found in recovered.calls:
             if found.answered is None:
-                unanswered.append(found)
+                lost.append(found)
                 continue
             shift_s = shift_of(board, found, self.boot_id)
             try:
                 call = restore_call(board, found, shift_s, recovered.last_at + shift_s, now)
-            except ParseError as error:
+            except Exception as error:  # one call must not keep the switch from starting
                 board.alarm("call_not_restored", f"{found.admitted.id}: {error}", now)
-                unanswered.append(found)
+                lost.append(found)
                 continue
             board.records.append(call.keep())
             board.count("calls_restored")
         # Their ends come behind the checkpoint: it has their customers' balances without them.
-        for found in unanswered:
+        for found in lost:
             shift_s = shift_of(board, found, self.boot_id)
-            close_unanswered(board, found, shift_s, recovered.last_at + shift_s, now)
+            close_lost(board, found, shift_s, recovered.last_at + shift_s, now)
         if recovered.boot_id == self.boot_id:
             for ended in recovered.ended:
                 say_again(board, ended, now)

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import msgspec
 
+from rating.holding import covered_ms
+from rating.quotes import Charge, price
 from switch.billed import BilledCall
 from switch.board import Board
 from switch.call.call import ANSWERED
 from switch.call.forwarding import Swap
 from switch.call.leg import CSEQ_JUMP, restored_leg
-from switch.cdr import source_text, wall_ms
+from switch.cdr import closed_attempt, source_text, wall_ms
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
 from switch.policy.live import CARD, CUSTOMER, ENDPOINT, GATEWAY, INSTANCE_KEY, PROVIDER, ROUTE, USER, layer_key
 from switch.quote_facts import restored_quote
-from switch.records import Admitted, Answered, CallEnded, Cdr
+from switch.records import Admitted, Answered, Attempt, CallEnded, Cdr
 from switch.recovered import RecoveredCall
 from switch.transaction.layer import server_key
 from switch.transaction.server import ServerTransaction
@@ -47,6 +49,7 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
         last_at: the last moment of the process before, on our clock.
     Raises:
         ParseError: its dialogs cannot be rebuilt, or a listener that it used is not there any more.
+        ValueError: its prices cannot (a time zone that this machine does not know).
     """
     answered = found.answered
     assert answered is not None, "answered calls only"
@@ -55,9 +58,12 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
     ingress = restored_leg(answered.ingress, board.hops)
     egress = restored_leg(answered.egress, board.hops)
     ingress.local_jump = egress.local_jump = CSEQ_JUMP
+    sell = restored_quote(admitted.sell)
+    buy = restored_quote(answered.buy)
+    # From here on it is live: whatever can go wrong has gone wrong before.
     call = BilledCall(board, admitted, ingress, _unconnected(admitted.source), layer_keys(admitted))
-    call.sell = restored_quote(admitted.sell)
-    call.buy = restored_quote(answered.buy)
+    call.sell = sell
+    call.buy = buy
     call.reply_flow = _unconnected(answered.reply_flow)
     call.invite_cseq = answered.invite_cseq
     if answered.swap is not None:
@@ -85,14 +91,35 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
     return call
 
 
-def close_unanswered(board: Board, found: RecoveredCall, shift_s: float, last_at: float, now: float) -> None:
-    """A call that had no answer yet, or whose dialogs cannot be rebuilt: its CDR, and a word to its caller."""
+def close_lost(board: Board, found: RecoveredCall, shift_s: float, last_at: float, now: float) -> None:
+    """A call that had no answer yet, or that cannot be brought back: its CDR, and a word to its caller.
+
+    One that was answered is charged up to where it was known to be up; its peers hang up by themselves.
+    """
     admitted = _moved(found.admitted, shift_s)
+    answered = found.answered
     status, phrase = STATUS[Cause.LOST_IN_RESTART]
-    tell_caller(board, admitted, status, phrase, Cause.LOST_IN_RESTART.value, now)
     invited_ms = wall_ms(admitted.invited_at, admitted.wall_offset_s)
-    ended_ms = max(invited_ms, wall_ms(min(last_at, now), admitted.wall_offset_s))
+    alive_at = found.alive_at + shift_s if found.alive_at and answered is not None else last_at
+    ended_ms = max(invited_ms, wall_ms(min(alive_at, now), admitted.wall_offset_s))
     sell = restored_quote(admitted.sell)
+    charge = Charge(0, 0, 0)
+    answered_ms: int | None = None
+    duration_ms = 0
+    attempts: tuple[Attempt, ...] = ()
+    if answered is None:
+        tell_caller(board, admitted, status, phrase, Cause.LOST_IN_RESTART.value, now)
+    else:
+        # It was up until then at least, and that long it is charged, within what it held.
+        status = answered.status
+        answered_ms = wall_ms(answered.answered_at + shift_s, admitted.wall_offset_s)
+        duration_ms = min(max(0, ended_ms - answered_ms), max(0, covered_ms(sell, found.held_nanos)))
+        ended_ms = max(ended_ms, answered_ms)
+        charge = price(sell, duration_ms, answered_ms)
+        cost = price(restored_quote(answered.buy), duration_ms, answered_ms)
+        attempts = (*answered.attempts, closed_attempt(answered.attempt, ended_ms, cost))
+        board.accounts.charge(admitted.customer_id, charge.gross_nanos, board.now_ms(now))
+    cost_nanos = sum([attempt.cost_nanos for attempt in attempts])
     cdr = Cdr(
         id=admitted.id,
         customer_id=admitted.customer_id,
@@ -110,11 +137,11 @@ def close_unanswered(board: Board, found: RecoveredCall, shift_s: float, last_at
         dialled_out=admitted.dialled_out,
         invited_ms=invited_ms,
         progress_ms=None,
-        answered_ms=None,
+        answered_ms=answered_ms,
         ended_ms=ended_ms,
-        pdd_ms=None,
-        duration_ms=0,
-        billed_s=0,
+        pdd_ms=None if answered_ms is None else answered_ms - invited_ms,
+        duration_ms=duration_ms,
+        billed_s=charge.billed_s,
         release="switch",
         cause=Cause.LOST_IN_RESTART.value,
         status=status,
@@ -124,16 +151,16 @@ def close_unanswered(board: Board, found: RecoveredCall, shift_s: float, last_at
         prefix=sell.row.prefix,
         destination=sell.row.name,
         rate_nanos=sell.rate_nanos,
-        net_nanos=0,
-        tax_nanos=0,
-        gross_nanos=0,
-        cost_nanos=0,
-        margin_nanos=0,
+        net_nanos=charge.net_nanos,
+        tax_nanos=charge.tax_nanos,
+        gross_nanos=charge.gross_nanos,
+        cost_nanos=cost_nanos,
+        margin_nanos=charge.net_nanos - cost_nanos,
         user_agent=admitted.user_agent,
-        codecs="",
+        codecs="" if answered is None else answered.codecs,
         recording="off",
-        attempts=(),
-        explanation=(),
+        attempts=attempts,
+        explanation=() if answered is None else answered.explanation,
     )
     board.records.append(CallEnded(cdr))
     board.count("calls_lost_in_restart")
