@@ -25,6 +25,8 @@ ROUNDING_MS: Final = 1
 """Moments and duration are each rounded to whole milliseconds."""
 BY_SWITCH: Final = frozenset({"credit_exhausted", "lost_in_restart", "session_expired", "keepalive_failed"})
 """Causes of ends that no peer asked for."""
+UNHEARD_MS: Final = 2_000
+"""From the end of a call to the kill that may have kept it from its caller."""
 KILL_BEFORE_MS: Final = 1_000
 KILL_AFTER_MS: Final = 60_000
 """A call that was under way this close to a kill may have been cut by it."""
@@ -92,8 +94,12 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
     verdict.check("calls")
     name = f"call {call.plan.serial} ({call.call_id})"
     if len(cdrs) > 1:
-        verdict.differences.append(f"{name} has {len(cdrs)} CDRs: {', '.join(cdr.id for cdr in cdrs)}")
-        return
+        cdrs.sort(key=lambda cdr: cdr.invited_ms)
+        if not all(_died_unheard(cdr, kills) for cdr in cdrs[:-1]):
+            verdict.differences.append(f"{name} has {len(cdrs)} CDRs: {', '.join(cdr.id for cdr in cdrs)}")
+            return
+        verdict.cut.append(f"{name}: asked again, for the answer to its first INVITE died with the switch")
+        del cdrs[:-1]
     is_cut = _is_near_a_kill(call, kills)
     if not call.status:
         story = f"{name}: its caller was never answered"
@@ -129,6 +135,13 @@ def _check_call(call: CallSeen, cdrs: list[Charged], legs: list[LegSeen], kills:
             f"{call.bye_status or 'no answer'} to its BYE later, and none from the other side"
         )
     _check_times(name, call, cdr, legs, verdict)
+
+
+def _died_unheard(cdr: Charged, kills: list[Kill]) -> bool:
+    """Refused so shortly before a kill that its caller may not have been told, and has sent the INVITE again."""
+    if cdr.answered_ms is not None or cdr.gross_nanos:
+        return False
+    return any(kill.victim != "control" and 0 <= kill.at_ms - cdr.ended_ms <= UNHEARD_MS for kill in kills)
 
 
 def _knows_its_end(call: CallSeen, cdr: Charged) -> bool:

@@ -139,6 +139,21 @@ def test_calls_that_a_kill_cut_are_listed_and_are_no_difference() -> None:
     assert len(verdict.cut) == 2
 
 
+def test_a_refusal_that_died_with_the_switch_may_come_twice_and_a_charge_may_not() -> None:
+    facts = Facts()
+    busy = facts.books.cdrs[2]
+    facts.books.cdrs.append(msgspec.structs.replace(busy, id="e" * 32, invited_ms=T + 5_000, ended_ms=T + 5_000))
+    assert ["has 2 CDRs" in line for line in facts.verdict().differences] == [True]
+    facts.witness.kills.append(
+        Kill(victim="switch", how="at a random moment", at_ms=busy.ended_ms + 3, recovered_s=1.0)
+    )
+    verdict = facts.verdict()
+    assert verdict.differences == []
+    assert ["asked again" in line for line in verdict.cut] == [True]
+    twice(facts)
+    assert ["has 2 CDRs" in line for line in facts.verdict().differences] == [True]
+
+
 def test_a_481_to_the_bye_that_ended_a_call_is_as_good_as_a_200_and_to_a_later_one_it_is_not() -> None:
     facts = Facts()
     facts.witness.calls[0].bye_status = 481
