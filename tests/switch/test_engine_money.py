@@ -59,7 +59,7 @@ def test_without_credit_for_one_increment_a_call_is_refused_with_402(tmp_path: P
 def test_a_vendor_price_beyond_all_reason_is_written_down_all_the_same(tmp_path: Path, mode: str) -> None:
     records = with_(customer(debit_limit_nanos=CREDIT), IngressRoute, 1, profit_mode=mode)  # type: ignore[arg-type]
     dearest = RateRow("44", "UK", 10**18, connect_fee_nanos=10**18)
-    decks = {"cheap": (dearest,), "dear": (dearest,)}
+    decks: dict[str, tuple[RateRow, ...]] = {"cheap": (dearest,), "dear": (dearest,)}
     world = World(tmp_path, records=records, decks=decks)  # every record goes through the journal's encoder
     world.caller.invite()
     world.run_for(0.1)
@@ -402,3 +402,35 @@ def test_a_call_that_cannot_be_brought_back_is_charged_so_long_as_it_was_known_t
     world.crash()
     assert world.balance() == before
     assert len(world.cdrs) == 1
+
+
+def test_what_a_lost_call_is_charged_ends_with_what_it_held_and_counts_for_the_day_of_its_end(tmp_path: Path) -> None:
+    world = world_with(tmp_path, MINUTE, daily_spend_limit_nanos=100 * MINUTE)
+    world.talk(30)
+    world.engine.beat(world.now + 1_000)  # as if nobody had cut it in time
+    (opened,) = [record for record in world.journal if isinstance(record, Answered)]
+    moved = msgspec.structs.replace(opened.reply_flow, listener=7)
+    world.journal[world.journal.index(opened)] = msgspec.structs.replace(opened, reply_flow=moved)
+    world.crash(down_s=2 * 86_400.0, beats=False)
+    (cdr,) = world.cdrs
+    assert (cdr.cause, cdr.duration_ms, cdr.gross_nanos) == ("lost_in_restart", 60_000, MINUTE)
+    assert cdr.ended_ms - (cdr.answered_ms or 0) == cdr.duration_ms
+    (account,) = [each for each in world.engine.checkpoint(world.now).accounts if each.customer_id == 1]
+    (again,) = recover(world.journal).accounts
+    assert (account.balance_nanos, account.spent_day, account.spent_nanos) == (
+        again.balance_nanos,
+        again.spent_day,
+        again.spent_nanos,
+    )
+
+
+def test_a_call_that_cannot_even_be_priced_keeps_no_switch_from_starting(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    (admitted,) = [record for record in world.journal if isinstance(record, Admitted)]
+    tariff = (*admitted.sell.tariff[:6], "Nowhere/Atlantis")
+    broken = msgspec.structs.replace(admitted, sell=msgspec.structs.replace(admitted.sell, tariff=tariff))
+    world.journal[world.journal.index(admitted)] = broken
+    world.crash()
+    assert [event.name for event in world.events if isinstance(event, Alarm)] == ["call_not_restored", "call_lost"]
+    assert (world.balance(), world.held(), world.engine.live_calls()) == (100 * MINUTE, 0, 0)
