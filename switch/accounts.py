@@ -98,12 +98,12 @@ class Accounts:
             if day is not None:
                 day.add(charge_nanos, ended_ms)
 
-    def charge(self, customer_id: int, charge_nanos: int, now_ms: int) -> None:
+    def charge(self, customer_id: int, charge_nanos: int, ended_ms: int) -> None:
         """Take what a call cost whose hold was not brought back."""
         self.ledger.debit(customer_id, charge_nanos)
         day = self._days.get(customer_id)
         if day is not None and charge_nanos:
-            day.add(charge_nanos, now_ms)
+            day.add(charge_nanos, ended_ms)
 
     def spent_today(self, customer_id: int, now_ms: int) -> int:
         day = self._days.get(customer_id)

@@ -301,7 +301,10 @@ class Engine:
         # Their ends come behind the checkpoint: it has their customers' balances without them.
         for found in lost:
             shift_s = shift_of(board, found, self.boot_id)
-            close_lost(board, found, shift_s, recovered.last_at + shift_s, now)
+            try:
+                close_lost(board, found, shift_s, recovered.last_at + shift_s, now)
+            except Exception as error:  # its prices cannot be read: it has no CDR, and is in the journal before
+                board.alarm("call_lost", f"{found.admitted.id}: {error}", now)
         if recovered.boot_id == self.boot_id:
             for ended in recovered.ended:
                 say_again(board, ended, now)

@@ -114,11 +114,12 @@ def close_lost(board: Board, found: RecoveredCall, shift_s: float, last_at: floa
         status = answered.status
         answered_ms = wall_ms(answered.answered_at + shift_s, admitted.wall_offset_s)
         duration_ms = min(max(0, ended_ms - answered_ms), max(0, covered_ms(sell, found.held_nanos)))
-        ended_ms = max(ended_ms, answered_ms)
+        ended_ms = answered_ms + duration_ms
         charge = price(sell, duration_ms, answered_ms)
         cost = price(restored_quote(answered.buy), duration_ms, answered_ms)
         attempts = (*answered.attempts, closed_attempt(answered.attempt, ended_ms, cost))
-        board.accounts.charge(admitted.customer_id, charge.gross_nanos, board.now_ms(now))
+        # For the day that its CDR names, which is all that a replay knows.
+        board.accounts.charge(admitted.customer_id, charge.gross_nanos, ended_ms)
     cost_nanos = sum([attempt.cost_nanos for attempt in attempts])
     cdr = Cdr(
         id=admitted.id,

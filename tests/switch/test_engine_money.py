@@ -11,6 +11,7 @@ from rating.rows import RateRow
 from switch.frames import Entry, Simulate
 from switch.outputs import Alarm, Flow
 from switch.records import Admitted, Answered, Extended
+from switch.recovered import recover
 from switch.snapshot import Customer, Delta, IngressRoute
 from tests.fakes.carrier import CENT, CREDIT, DEFAULT_RECORDS, with_
 from tests.fakes.world import CALLER, CHEAP, World
