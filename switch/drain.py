@@ -40,6 +40,7 @@ async def drain(engine: Drains, pump: Pump, limit_s: float, *, keeps_calls: bool
     """
     log.info("draining", calls=engine.live_calls(), limit_s=limit_s, keeps_calls=keeps_calls)
     engine.set_draining()
+    pump.flush(time.monotonic())
     leaving = _unsettled if keeps_calls else _live
     await _wait(engine, leaving, limit_s)
     left = leaving(engine)

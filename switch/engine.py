@@ -194,6 +194,9 @@ class Engine:
 
     def set_draining(self) -> None:
         self.admission.is_draining = True
+        # Nobody waits for what occupies no channel: they are told now, or never.
+        for waiting in list(self.waiting.values()):
+            waiting.hurry(self._now)
 
     def store_failed(self, reason: str) -> None:
         """The journal lost its disk: no new call is taken, since none could be billed."""

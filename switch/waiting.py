@@ -67,6 +67,12 @@ class Waiting(ServerUser, TimerOwner):
         self._timer = None
         self.user.decide_again(self, now)
 
+    def hurry(self, now: float) -> None:
+        """Have it decided now."""
+        if self._timer is not None:
+            self._timer.stop()
+            self.fire(0, now)
+
     def on_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
         if self._timer is not None:
             self._timer.stop()

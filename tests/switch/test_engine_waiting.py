@@ -76,10 +76,10 @@ def test_a_waiting_call_can_be_cancelled_and_draws_no_token(world: World) -> Non
     assert len(world.cheap.invites) == 1
 
 
-def test_draining_refuses_what_waits(world: World) -> None:
+def test_draining_refuses_what_waits_at_once_for_the_process_may_end_at_once(world: World) -> None:
     dial(world, 3)
     world.engine.set_draining()
-    world.run_for(3)
+    world._collect()
     assert len(world.cheap.invites) == 1
     assert [cdr.cause for cdr in world.cdrs] == ["draining", "draining"]
     assert world.engine.waiting == {}
