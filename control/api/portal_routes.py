@@ -209,7 +209,7 @@ PORTAL_ROUTES: Final = (
         query=views.OwnCdrQuery,
         reply=Page[views.OwnCdr],
     ),
-    _route("GET", "/cdrs/{cdr_id:str}", read_cdr, "Read one of the customer's calls.", reply=views.OwnCdr),
+    _route("GET", "/cdrs/{cdr_id:str}", read_cdr, "Read one of the customer's calls.", reply=views.OwnCdrDetail),
     _route(
         "GET", "/cdrs.csv", export_csv, "Download the customer's calls.", query=views.OwnCdrFilter, reply="text/csv"
     ),

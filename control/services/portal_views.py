@@ -14,7 +14,7 @@ from msgspec import Meta
 from sqlalchemy import Select, or_, select
 from sqlalchemy.engine import RowMapping
 
-from control.services import live_calls
+from control.services import cdr_detail, live_calls
 from control.services.accounts import read_money
 from control.services.cdr_export import inert
 from control.services.context import Context
@@ -74,6 +74,28 @@ class OwnCdr(msgspec.Struct, frozen=True, kw_only=True):
     net: str
     tax: str
     gross: str
+
+
+class OwnCharge(msgspec.Struct, frozen=True, kw_only=True):
+    billed_s: int
+    net: str
+    tax: str
+    gross: str
+
+
+class OwnCorrection(msgspec.Struct, frozen=True, kw_only=True):
+    """A call's gross amount was put right; the difference is an entry of the balance."""
+
+    at: Moment
+    before: str
+    after: str
+    difference: str
+
+
+class OwnCdrDetail(OwnCdr, frozen=True, kw_only=True):
+    effective: OwnCharge
+    """What the call costs by now, all corrections in."""
+    corrections: list[OwnCorrection]
 
 
 class OwnCdrFilter(
@@ -189,14 +211,19 @@ async def page_cdrs(ctx: Context, query: OwnCdrQuery) -> Page[OwnCdr]:
     return Page(items=[_cdr(row) for row in rows], next_cursor=next_cursor)
 
 
-async def get_cdr(ctx: Context, cdr_id: str) -> OwnCdr:
+async def get_cdr(ctx: Context, cdr_id: str) -> OwnCdrDetail:
     c = tables.cdrs.c
     query = select(tables.cdrs).where(c.id == cdr_id, c.customer_id == own_customer_id(ctx))
     async with ctx.store.read() as tx:
         row = (await tx.execute(query)).mappings().first()
     if row is None:
         raise NotFound("cdr", cdr_id)
-    return _cdr(row)
+    known = await cdr_detail.get(ctx, cdr_id)
+    return OwnCdrDetail(
+        **msgspec.structs.asdict(_cdr(row)),
+        effective=_part(known.effective, OwnCharge),
+        corrections=[_part(each, OwnCorrection) for each in known.corrections if each.side == "sell"],
+    )
 
 
 async def csv_cdrs(ctx: Context, query: OwnCdrFilter) -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ import msgspec
 
 from tests.fakes.control import START_MS, ControlPlane, account, live_call, with_control
 from tests.fakes.portal import make_contact, session
+from tests.fakes.priced_calls import Exchange
 from tests.fakes.stored_calls import store_calls, stored_call
 
 
@@ -106,3 +107,21 @@ async def test_endpoints_and_sip_users_can_be_read(plane: ControlPlane) -> None:
         (user,) = (await client.get("/sip-users")).json()["items"]
         assert (user["username"], user["enabled"]) == ("desk", True)
         assert (await client.post("/endpoints", json={})).status_code == 405
+
+
+@with_control
+async def test_a_call_that_was_corrected_shows_what_it_costs_by_now_and_not_why(plane: ControlPlane) -> None:
+    exchange = await Exchange(plane).open()
+    cdr_id = await exchange.call(7_200_000, cause="lost_in_restart")
+    await plane.patch(f"/customers/{exchange.customer}", {"portal_access": True})
+    await make_contact(plane, exchange.customer)
+    asked = {"filters": {"day": "2027-01-15"}, "rule": {"max_duration_s": 3600}, "reason": "the vendor lost its BYE"}
+    run = await plane.post("/recalculations", asked)
+    await plane.post(f"/recalculations/{run['id']}/apply", None, status=200)
+    async with await session(plane) as client:
+        answer = await client.get(f"/cdrs/{cdr_id}")
+    call = answer.json()
+    assert (call["gross"], call["effective"]["gross"], call["effective"]["billed_s"]) == ("2.16", "1.08", 3600)
+    [correction] = call["corrections"]
+    assert (correction["before"], correction["after"], correction["difference"]) == ("2.16", "1.08", "-1.08")
+    assert "vendor lost" not in answer.text
