@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from control.link import SwitchLink, SwitchRefused
 from control.services.context import nothing_unread
@@ -82,7 +82,7 @@ class EntryFeed:
             if hello.entry_id is None:
                 await self._put_balances()
             else:
-                await self._check_above(hello.entry_id)
+                await self._check_known(hello.entry_id)
                 self._booked = hello.entry_id
             try:
                 await self._send_above()
@@ -108,13 +108,17 @@ class EntryFeed:
         self._booked, self._behind, self._refusal = entry_id, "", ""
         log.info("balances sent", accounts=len(balances), entry=entry_id)
 
-    async def _check_above(self, entry_id: int) -> None:
-        """A switch that is ahead has entries that this store has lost: it was restored from an older copy."""
+    async def _check_known(self, entry_id: int) -> None:
+        """The switch's last entry is one of the store's, unless that was restored from an older copy.
+
+        Then calls may have taken the ids of entries that it has lost.
+        """
         self._behind = ""
         async with self._store.read() as tx:
-            highest = (await tx.execute(_HIGHEST)).scalar_one() or 0
-        if entry_id > highest:
-            self._behind = f"the switch has ledger entries up to {entry_id}, the store only up to {highest}"
+            is_known = not entry_id or (await tx.execute(_BOOKED_ID, {"entry_id": entry_id})).first() is not None
+            highest = (await tx.execute(select(LAST_BOOKED))).scalar_one()
+        if not is_known:
+            self._behind = f"the switch has ledger entry {entry_id}, the store's last but for calls is {highest}"
             log.error("the store's ledger is behind the switch", switch=entry_id, store=highest)
             async with self._store.begin() as tx:
                 await begin_ids_above(tx, entry_id)
@@ -138,7 +142,9 @@ class EntryFeed:
 
 _IS_BOOKED: Final = text("kind <> 'call'")
 """As the index has it, so that the planner knows it again."""
-_HIGHEST: Final = select(func.max(tables.ledger_entries.c.id))
+_BOOKED_ID: Final = select(tables.ledger_entries.c.id).where(
+    _IS_BOOKED, tables.ledger_entries.c.id == bindparam("entry_id")
+)
 LAST_BOOKED: Final = select(func.coalesce(func.max(tables.ledger_entries.c.id), 0)).where(_IS_BOOKED).scalar_subquery()
 """The highest entry that no call made; 0: there is none."""
 

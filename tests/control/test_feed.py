@@ -226,6 +226,23 @@ def test_a_switch_ahead_of_a_restored_store_is_told_and_new_ids_begin_above(tmp_
     play(tmp_path, database, scene)
 
 
+def test_a_restored_store_that_has_read_calls_since_is_still_found_to_lack_entries(
+    tmp_path: Path, database: Database
+) -> None:
+    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+        assert await plane.append(5)
+        # Calls of the journal have taken the ids of payments that the older copy did not have.
+        await StoreSink(plane.store).write([(each, ended_call(each, gross_nanos=7)) for each in (1, 2, 3)], 3)
+        switch.entry_id = 3
+        switch.hang_up()
+        await until(lambda: switch.connections == 2 and plane.link.is_connected)
+        assert "entry 3" in plane.feed.faults()[0]
+        assert await plane.append(6)
+        assert [entry.id for entry in switch.entries] == [1, 5]
+
+    play(tmp_path, database, scene)
+
+
 def test_a_change_of_configuration_and_money_is_in_force_whole(tmp_path: Path, database: Database) -> None:
     async def scene(switch: SwitchSocket, plane: Plane) -> None:
         async with plane.context.change() as change:
