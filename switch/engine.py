@@ -310,7 +310,10 @@ class Engine:
                 board.alarm("call_lost", f"{found.admitted.id}: {error}", now)
         if recovered.boot_id == self.boot_id:
             for ended in recovered.ended:
-                say_again(board, ended, now)
+                try:
+                    say_again(board, ended, now)
+                except ParseError as error:  # its dialog cannot be rebuilt; it is over and paid for all the same
+                    board.alarm("peers_not_told", f"{ended.cdr.id}: {error}", now)
 
     def begin_keeping(self) -> None:
         """A new segment of the journal has begun: calls that stand in older ones are to be written again."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from switch.board import Board
 from switch.call.leg import CSEQ_JUMP, CSEQ_MAX, request_in_dialog, restored_leg
-from switch.policy.causes import STATUS, Cause
+from switch.policy.causes import STATUS
 from switch.records import LegState
 from switch.recovered import EndedCall
 from switch.restoring import tell_caller
@@ -22,7 +22,7 @@ def say_again(board: Board, ended: EndedCall, now: float) -> None:
     cdr, answered = ended.cdr, ended.call.answered
     if answered is None:
         if cdr.status >= 300:
-            _, phrase = STATUS.get(Cause(cdr.cause), (cdr.status, "Call Over"))
+            phrase = next((words for cause, (_, words) in STATUS.items() if cause.value == cdr.cause), "Call Over")
             tell_caller(board, ended.call.admitted, cdr.status, phrase, cdr.cause, now)
         return
     reason: list[bytes] = []

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from switch.records import CallEnded
 from switch.wire.message import Response
 from tests.fakes.world import CALLER, CHEAP, SWITCH, World
 
@@ -113,3 +115,16 @@ def test_a_second_death_before_anything_got_out_changes_nothing(world: World) ->
     assert world.cheap.requests("BYE")
     assert len(world.cdrs) == 1
     world.assert_idle()
+
+
+def test_an_end_that_a_newer_build_wrote_keeps_no_switch_from_starting(world: World) -> None:
+    world.cheap.behaviour = (180,)
+    world.caller.invite()
+    world.run_for(0.1)
+    end_unheard(world, world.caller.cancel)
+    ended = world.journal[-1]
+    assert isinstance(ended, CallEnded)
+    world.journal[-1] = CallEnded(msgspec.structs.replace(ended.cdr, cause="unheard_of"))
+    start_again(world)
+    world.run_for(0.1)
+    assert world.caller.statuses()[-1] == 487
