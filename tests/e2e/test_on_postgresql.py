@@ -164,6 +164,8 @@ def test_a_payment_asked_for_while_the_database_restarts_is_booked_once(
     tandem.wait(lambda: tandem.health()["store"] == "ok", "the store")
     assert [pay() for _ in range(3)] == [200] * 3
     assert balance(tandem) == opening + Decimal("12.50")
+    # The ingest looks again some seconds after a failure; until then it is a fault.
+    tandem.wait(lambda: tandem.health()["status"] == "ok", "all to be well")
     tandem.tandem("doctor")
     assert tandem.stop() == 0
 
