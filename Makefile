@@ -60,6 +60,7 @@ bench: tools-bench .venv/.built
 
 # Pins again what pyproject.toml asks for, with hashes and without addresses.
 lock:
+	@bash bench/tools.sh python
 	$(PYTHON311) -m venv build/lock
 	build/lock/bin/pip install --quiet pip-tools 'setuptools==80.9.0'
 	build/lock/bin/pip-compile --quiet --extra dev --generate-hashes --no-emit-index-url --no-emit-trusted-host \

@@ -48,7 +48,7 @@ async def download_replay(call: Call) -> Any:
     replay_id = call.path["replay_id"]
     return Response(
         await replay.table(call.ctx, replay_id),
-        media_type="text/csv; charset=utf-8",
+        media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="replay-{replay_id}.csv"'},
     )
 

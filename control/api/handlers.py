@@ -32,7 +32,7 @@ async def read_cdr(call: Call) -> Any:
 
 async def export_csv(call: Call) -> Any:
     upto = await cdrs.last_number(call.ctx)
-    return _download(csv_lines(call.ctx, call.query, upto), "cdrs.csv", "text/csv; charset=utf-8", upto)
+    return _download(csv_lines(call.ctx, call.query, upto), "cdrs.csv", "text/csv", upto)
 
 
 async def export_json_lines(call: Call) -> Any:

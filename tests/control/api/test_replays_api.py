@@ -115,6 +115,7 @@ async def test_calls_are_replayed_in_a_process_of_its_own_and_shown_before_and_a
     assert (found["examples"][0]["charge_before"], found["examples"][0]["charge_after"]) == ("0.06", "0.08")
 
     table = await plane.request("GET", f"/replays/{done['id']}/destinations.csv", status=200, role="read-only")
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
     lines = list(csv.DictReader(io.StringIO(table.text)))
     assert [(line["prefix"], line["destination"]) for line in lines] == [("44", "'=UK"), ("", ""), ("", "TOTAL")]
     assert (lines[0]["charge_before"], lines[2]["profit_difference"]) == ("1.8", "0.6")
