@@ -11,7 +11,7 @@ import pytest
 from config.settings import Liveness, Settings
 from switch.call.leg import CSEQ_JUMP
 from switch.call.strays import STRAYS_MAX
-from switch.wire.headers import REASON
+from switch.wire.headers import REASON, ROUTE
 from switch.wire.message import Request
 from tests.fakes.world import CALLER, CHEAP, SWITCH, Packet, Peer, Vendor, World
 
@@ -382,6 +382,37 @@ def test_our_bye_after_a_restart_is_above_what_each_side_has_seen(world: World) 
     assert world.cheap.requests("BYE")[0].cseq > 39
     assert world.caller.requests("BYE")[0].cseq > 700
     assert world.cheap.requests("BYE")[0].cseq <= 39 + CSEQ_JUMP
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_what_we_ask_and_say_goes_by_the_proxies_of_each_side(world: World, is_restored: bool) -> None:
+    near_caller, near_vendor = ("192.0.2.77", 5060), ("198.51.100.77", 5060)
+    proxies = [Peer(world, near_caller), Peer(world, near_vendor)]
+    world.cheap.behaviour = ()
+    world.caller.invite(extra=[b"Record-Route: <sip:192.0.2.77;lr>"])
+    world.run_for(0.1)
+    answer = world.cheap.answer(200).replace(
+        b"Record-Route: <sip:192.0.2.1", b"Record-Route: <sip:198.51.100.77;lr>, <sip:192.0.2.1", 1
+    )
+    world._queue.clear()
+    world.cheap.send(answer)
+    world.run_for(0.1)
+    world.caller.ack()
+    world.run_for(1)
+    if is_restored:
+        world.crash()
+    world.run_for(330)
+    (call_id,) = world.engine.board.calls.live
+    world.engine.end_call(call_id, world.now)
+    world._collect()
+    world.run_for(0.1)
+    contacts = (b"sip:15557770000@192.0.2.10:5060", b"sip:peer@198.51.100.1:5060")
+    for proxy, contact in zip(proxies, contacts, strict=True):
+        route = b"<sip:%b;lr>" % proxy.address[0].encode()
+        for method in ("OPTIONS", "BYE"):
+            for request in proxy.requests(method) or pytest.fail(method):
+                assert (request.uri, request.all(ROUTE)) == (contact, [route])
+    assert world.cheap.requests("BYE") == world.caller.requests("BYE") == []
 
 
 def test_probes_of_a_restored_call_leave_both_numbers_as_they_are(world: World) -> None:

@@ -435,3 +435,31 @@ def test_a_call_that_cannot_even_be_priced_keeps_no_switch_from_starting(tmp_pat
     world.crash()
     assert [event.name for event in world.events if isinstance(event, Alarm)] == ["call_not_restored", "call_lost"]
     assert (world.balance(), world.held(), world.engine.live_calls()) == (100 * MINUTE, 0, 0)
+
+
+@pytest.mark.parametrize(("balance", "lasts_ms"), [(MINUTE, 60_000), (2 * MINUTE, 63_000)])
+def test_a_bye_that_is_read_before_a_late_timer_costs_no_more_than_there_is(
+    tmp_path: Path, balance: int, lasts_ms: int
+) -> None:
+    world = world_with(tmp_path, balance)
+    world.talk(0.1)
+    (call,) = world.engine.board.calls.live.values()
+    world.now = call.answered_at + 63.0  # the loop was away; no timer has run since
+    data = world.caller.bye()
+    world.engine.receive(data, 0, CALLER, world.now)
+    world._collect()
+    (cdr,) = world.cdrs
+    assert (cdr.cause, cdr.duration_ms) == ("normal", lasts_ms)
+    assert world.balance() == balance - cdr.gross_nanos >= 0
+    assert recover(world.journal).accounts[0].balance_nanos == world.balance()
+
+
+def test_a_restored_call_occupies_its_vendor_until_it_ends(tmp_path: Path) -> None:
+    world = world_with(tmp_path, 100 * MINUTE)
+    world.talk(30)
+    before = {key: len(calls) for key, calls in world.engine.live.calls.items() if calls}
+    world.crash()
+    assert {key: len(calls) for key, calls in world.engine.live.calls.items() if calls} == before
+    world.caller.bye()
+    world.run_for(40)
+    world.assert_idle()
