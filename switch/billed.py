@@ -174,10 +174,15 @@ class BilledCall(Call):
         at_ms = wall_ms(self.ended_at, admitted.wall_offset_s)
         board.accounts.settle(admitted.customer_id, self.id, charge.gross_nanos, at_ms)
         cdr = build_cdr(
-            self,
             admitted,
             sell,
             charge,
+            progress_at=self.progress_at,
+            answered_at=self.answered_at,
+            ended_at=self.ended_at,
+            release=self.release,
+            cause=self.cause,
+            status=self.status,
             duration_ms=duration_ms,
             codecs=self.codecs,
             attempts=attempts,

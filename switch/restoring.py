@@ -14,15 +14,15 @@ from rating.holding import covered_ms
 from rating.quotes import Charge, price
 from switch.billed import BilledCall
 from switch.board import Board
-from switch.call.call import ANSWERED
+from switch.call.call import ANSWERED, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import CSEQ_JUMP, restored_leg
-from switch.cdr import closed_attempt, source_text, wall_ms
+from switch.cdr import build_cdr, closed_attempt, wall_ms
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
 from switch.policy.live import CARD, CUSTOMER, ENDPOINT, GATEWAY, INSTANCE_KEY, PROVIDER, ROUTE, USER, layer_key
 from switch.quote_facts import restored_quote
-from switch.records import Admitted, Answered, Attempt, CallEnded, Cdr
+from switch.records import Admitted, Answered, Attempt, CallEnded
 from switch.recovered import RecoveredCall
 from switch.transaction.layer import server_key
 from switch.transaction.server import ServerTransaction
@@ -99,12 +99,11 @@ def close_lost(board: Board, found: RecoveredCall, shift_s: float, last_at: floa
     admitted = _moved(found.admitted, shift_s)
     answered = found.answered
     status, phrase = STATUS[Cause.LOST_IN_RESTART]
-    invited_ms = wall_ms(admitted.invited_at, admitted.wall_offset_s)
     alive_at = found.alive_at + shift_s if found.alive_at and answered is not None else last_at
-    ended_ms = max(invited_ms, wall_ms(min(alive_at, now), admitted.wall_offset_s))
+    ended_at = max(admitted.invited_at, min(alive_at, now))
     sell = restored_quote(admitted.sell)
     charge = Charge(0, 0, 0)
-    answered_ms: int | None = None
+    answered_at = progress_at = 0.0
     duration_ms = 0
     attempts: tuple[Attempt, ...] = ()
     if answered is None:
@@ -112,54 +111,30 @@ def close_lost(board: Board, found: RecoveredCall, shift_s: float, last_at: floa
     else:
         # It was up until then at least, and that long it is charged, within what it held.
         status = answered.status
-        answered_ms = wall_ms(answered.answered_at + shift_s, admitted.wall_offset_s)
-        duration_ms = min(max(0, ended_ms - answered_ms), max(0, covered_ms(sell, found.held_nanos)))
-        ended_ms = answered_ms + duration_ms
+        answered_at = answered.answered_at + shift_s
+        progress_at = answered.progress_at + shift_s if answered.progress_at else 0.0
+        talk_ms = max(0, round((ended_at - answered_at) * 1000.0))
+        duration_ms = min(talk_ms, max(0, covered_ms(sell, found.held_nanos)))
+        ended_at = answered_at + duration_ms / 1000.0
+        answered_ms = wall_ms(answered_at, admitted.wall_offset_s)
+        ended_ms = wall_ms(ended_at, admitted.wall_offset_s)
         charge = price(sell, duration_ms, answered_ms)
         cost = price(restored_quote(answered.buy), duration_ms, answered_ms)
         attempts = (*answered.attempts, closed_attempt(answered.attempt, ended_ms, cost))
         # For the day that its CDR names, which is all that a replay knows.
         board.accounts.charge(admitted.customer_id, charge.gross_nanos, ended_ms)
-    cost_nanos = sum([attempt.cost_nanos for attempt in attempts])
-    cdr = Cdr(
-        id=admitted.id,
-        customer_id=admitted.customer_id,
-        client_id=admitted.client_id,
-        endpoint_id=admitted.endpoint_id,
-        sip_user_id=admitted.sip_user_id,
-        route_id=admitted.route_id,
-        direction="outbound",
-        source=source_text(admitted.source),
-        transport=admitted.transport,
-        call_id=admitted.call_id,
-        cli_in=admitted.cli_in,
-        cli_out=admitted.cli_out,
-        dialled_in=admitted.dialled_in,
-        dialled_out=admitted.dialled_out,
-        invited_ms=invited_ms,
-        progress_ms=None,
-        answered_ms=answered_ms,
-        ended_ms=ended_ms,
-        pdd_ms=None if answered_ms is None else answered_ms - invited_ms,
-        duration_ms=duration_ms,
-        billed_s=charge.billed_s,
-        release="switch",
+    cdr = build_cdr(
+        admitted,
+        sell,
+        charge,
+        progress_at=progress_at,
+        answered_at=answered_at,
+        ended_at=ended_at,
+        release=SWITCH,
         cause=Cause.LOST_IN_RESTART.value,
         status=status,
-        currency=admitted.currency,
-        card_id=sell.card_id,
-        revision_id=sell.revision_id,
-        prefix=sell.row.prefix,
-        destination=sell.row.name,
-        rate_nanos=sell.rate_nanos,
-        net_nanos=charge.net_nanos,
-        tax_nanos=charge.tax_nanos,
-        gross_nanos=charge.gross_nanos,
-        cost_nanos=cost_nanos,
-        margin_nanos=charge.net_nanos - cost_nanos,
-        user_agent=admitted.user_agent,
+        duration_ms=duration_ms,
         codecs="" if answered is None else answered.codecs,
-        recording="off",
         attempts=attempts,
         explanation=() if answered is None else answered.explanation,
     )
