@@ -62,7 +62,11 @@ def find_end(folder: Path) -> JournalEnd:
             headers.append((segment, None))
     if not headers:
         return JournalEnd(number, 0, [], findings)
-    last = _end_of(headers[-1][0], headers[-1][1], findings)
+    last = 0
+    for segment, header in reversed(headers):
+        last = max(last, _end_of(segment, header, findings))
+        if header is not None:
+            break  # before a damaged header the end lies further back
     older: list[tuple[Segment, int]] = []
     for position, (segment, _) in enumerate(headers[:-1]):
         following = headers[position + 1][1]

@@ -381,3 +381,16 @@ def test_peers_cannot_write_something_that_looks_like_a_record() -> None:
     with pytest.raises(UnicodeDecodeError):
         MARK.decode()
     assert find_record(b"\x00" * 40, 0, 0) == -1
+
+
+def test_behind_a_damaged_header_sequences_still_rise_whatever_the_clock_says(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    (tmp_path / f"{len(list(tmp_path.iterdir())) + 1:08d}.tj").write_bytes(bytes(101))
+    write(tmp_path, range(3, 5))
+    reader = JournalReader(tmp_path)
+    versions: list[int] = []
+    with pytest.raises(JournalCorrupt):
+        read_all(reader, versions)
+    reader.skip_damage()
+    read_all(reader, versions)
+    assert versions == [0, 1, 2, 3, 4]
