@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from switch.build import is_compiled
 from switch.call.hops import Hops, Local
 from switch.call.ids import Ids
 from switch.call.keepalive import KeepAlive, KeepAliveUser
@@ -16,6 +18,8 @@ from switch.outputs import Flow, Send
 from switch.transaction.client import ClientTransaction
 from switch.transaction.layer import Layer, TimerValues
 from switch.wire.message import Request, Response, parse_message
+
+pytestmark = pytest.mark.skipif(is_compiled(), reason="a call of a test cannot inherit from a compiled class")
 
 EVERY_S = 100.0
 
