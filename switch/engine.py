@@ -27,7 +27,7 @@ from switch.live_rows import live_call
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import Cause
 from switch.policy.digest import Authenticator
-from switch.policy.live import CARD, CUSTOMER, ENDPOINT, GATEWAY, PROVIDER, USER, Live, layer_key
+from switch.policy.live import CARD, CUSTOMER, DID, ENDPOINT, GATEWAY, PROVIDER, USER, Live, layer_key
 from switch.policy.live import ROUTE as ROUTE_LAYER
 from switch.policy.simulate import simulated
 from switch.policy.tables import Tables
@@ -61,6 +61,7 @@ _LAYERS: Final[dict[str, int]] = {
     "provider": PROVIDER,
     "gateway": GATEWAY,
     "rate_card": CARD,
+    "did": DID,
 }
 """Kinds of records whose rates, health or turns are remembered beside them."""
 

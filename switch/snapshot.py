@@ -185,7 +185,37 @@ class RateCard(msgspec.Struct, frozen=True, kw_only=True, tag="rate_card"):
     """The active one and those scheduled, by `active_from_ms`; the last that has begun counts."""
 
 
-Record = Customer | Client | Endpoint | SipUser | IngressRoute | Provider | Gateway | RateCard
+class DidDestination(msgspec.Struct, frozen=True):
+    """Where a number rings."""
+
+    kind: Literal["endpoint", "sip_user", "uri", "number"]
+    id: int | None = None
+    """Of the endpoint (`direction` `ingress`) or the SIP user."""
+    value: str = ""
+    """The SIP URI, or the external number in E.164 digits."""
+
+
+class Did(msgspec.Struct, frozen=True, kw_only=True, tag="did"):
+    """A number of ours: calls to it from a provider's gateway are inbound calls of its customer."""
+
+    id: int
+    number: str
+    """E.164 digits."""
+    customer_id: int | None = None
+    """None: nobody has it, and it does not ring."""
+    provider_id: int | None = None
+    """Whose gateways it is called through; None: those of any enabled provider."""
+    customer_card_id: int | None = None
+    """The sell card that prices its calls; None: they cost the customer nothing."""
+    provider_card_id: int | None = None
+    """The buy card that says what its calls cost us; None: nothing."""
+    destinations: tuple[DidDestination, ...] = ()
+    order: Literal["serial", "random"] = "serial"
+    channels: int | None = None
+    enabled: bool = True
+
+
+Record = Customer | Client | Endpoint | SipUser | IngressRoute | Provider | Gateway | RateCard | Did
 
 
 class Key(msgspec.Struct, frozen=True):

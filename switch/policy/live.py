@@ -20,8 +20,9 @@ PROVIDER: Final = 4
 GATEWAY: Final = 5
 CARD: Final = 6
 INSTANCE: Final = 7
+DID: Final = 8
 
-LAYER_NAMES: Final = ("endpoint", "user", "route", "customer", "provider", "gateway", "card", "instance")
+LAYER_NAMES: Final = ("endpoint", "user", "route", "customer", "provider", "gateway", "card", "instance", "DID")
 
 INSTANCE_KEY: Final = 7
 """The one key of the whole switch."""
@@ -29,13 +30,13 @@ INSTANCE_KEY: Final = 7
 
 def layer_key(layer: int, record_id: int) -> int:
     """One whole number for a layer and a record's id: dictionaries of them are fast."""
-    return record_id << 3 | layer
+    return record_id << 4 | layer
 
 
 def describe_key(key: int) -> str:
     """A key in words, for CDRs and simulations: `endpoint 12`."""
-    layer = key & 7
-    return "instance" if layer == INSTANCE else f"{LAYER_NAMES[layer]} {key >> 3}"
+    layer = key & 15
+    return "instance" if layer == INSTANCE else f"{LAYER_NAMES[layer]} {key >> 4}"
 
 
 class Turns:
@@ -113,10 +114,10 @@ class Live:
     def forget(self, key: int) -> None:
         """Drop rates, health and turns of a record that was removed; its live calls stay."""
         self.buckets.forget(key)
-        record_id = key >> 3
-        if key & 7 == GATEWAY:
+        record_id = key >> 4
+        if key & 15 == GATEWAY:
             self.health.pop(record_id, None)
-        elif key & 7 == ROUTE:
+        elif key & 15 == ROUTE:
             self.round_robin.pop(record_id, None)
             for turn in [turn for turn in self.turns if turn[0] == record_id]:
                 del self.turns[turn]

@@ -20,6 +20,7 @@ from switch.snapshot import (
     Client,
     Customer,
     Delta,
+    Did,
     Endpoint,
     Gateway,
     IngressRoute,
@@ -52,6 +53,7 @@ class Tables:
         self.providers: dict[int, Provider] = {}
         self.gateways: dict[int, Gateway] = {}
         self.cards: dict[int, LoadedCard] = {}
+        self.dids: dict[int, Did] = {}
 
         self.sources: Sources = Sources()
         self.users_by_name: dict[tuple[str, str], SipUser] = {}
@@ -62,6 +64,8 @@ class Tables:
         """Enabled ones, in the order in which they are tried."""
         self.gateways_by_provider: dict[int, list[Gateway]] = {}
         """By id, disabled ones too."""
+        self.dids_by_number: dict[str, Did] = {}
+        """By E.164 digits; of two records with one number the first made has it."""
         self.margins: Margins = Margins()
         self.problems: dict[tuple[str, int], str] = {}
         """What is wrong with a record, by its tag and id, in words."""
@@ -71,6 +75,7 @@ class Tables:
         self._customers_by_client: dict[int, set[int]] = {}
         self._cards_by_provider: dict[int, set[int]] = {}
         self._namesakes: dict[tuple[str, str], set[int]] = {}
+        self._dids_of_number: dict[str, set[int]] = {}
         self._patterns: dict[str, DialPattern] = {}
 
     def load(self, snapshot: Snapshot) -> None:
@@ -90,18 +95,21 @@ class Tables:
         self.providers = fresh.providers
         self.gateways = fresh.gateways
         self.cards = fresh.cards
+        self.dids = fresh.dids
         self.sources = fresh.sources
         self.users_by_name = fresh.users_by_name
         self.endpoint_callers = fresh.endpoint_callers
         self.user_callers = fresh.user_callers
         self.routes_by_customer = fresh.routes_by_customer
         self.gateways_by_provider = fresh.gateways_by_provider
+        self.dids_by_number = fresh.dids_by_number
         self.margins = fresh.margins
         self.problems = fresh.problems
         self._accounts = fresh._accounts
         self._customers_by_client = fresh._customers_by_client
         self._cards_by_provider = fresh._cards_by_provider
         self._namesakes = fresh._namesakes
+        self._dids_of_number = fresh._dids_of_number
         self._patterns = fresh._patterns
 
     def apply(self, delta: Delta) -> None:
@@ -184,6 +192,10 @@ class Tables:
             gateways.sort(key=_gateway_id)
             self.gateways_by_provider[record.provider_id] = gateways
             self._note("gateway", record.id, prepared.problem)
+        elif isinstance(record, Did):
+            self.dids[record.id] = record
+            self._dids_of_number.setdefault(record.number, set()).add(record.id)
+            self._settle_number(record.number)
         else:
             card = prepared.card
             if card is not None:
@@ -197,6 +209,20 @@ class Tables:
         if provider_id is not None:
             self._cards_by_provider.setdefault(provider_id, set()).add(card.id)
             card.provider = self.providers.get(provider_id)
+
+    def _settle_number(self, number: str) -> None:
+        """Of DIDs with one number the first made has it; the others are left out, and say so."""
+        namesakes = self._dids_of_number.get(number)
+        if not namesakes:
+            self.dids_by_number.pop(number, None)
+            self._dids_of_number.pop(number, None)
+            return
+        first = min(namesakes)
+        self.dids_by_number[number] = self.dids[first]
+        self.problems.pop(("did", first), None)
+        for did_id in namesakes:
+            if did_id != first:
+                self._note("did", did_id, f"DID {first} has the same number")
 
     def _store_user(self, record: SipUser, prepared: Prepared) -> None:
         self.users[record.id] = record
@@ -239,6 +265,8 @@ class Tables:
             pass
         elif isinstance(record, Gateway):
             self._forget("gateway", record.id)
+        elif isinstance(record, Did):
+            self._forget("did", record.id)
         else:
             self._forget("rate_card", record.id)
 
@@ -285,6 +313,11 @@ class Tables:
             card = self.cards.pop(record_id, None)
             if card is not None and card.record.provider_id is not None:
                 _drop_from(self._cards_by_provider, card.record.provider_id, record_id)
+        elif kind == "did":
+            did = self.dids.pop(record_id, None)
+            if did is not None:
+                self._dids_of_number[did.number].discard(record_id)
+                self._settle_number(did.number)
 
     def _account(self, customer_id: int) -> Account:
         account = self._accounts.get(customer_id)

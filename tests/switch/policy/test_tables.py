@@ -18,6 +18,7 @@ from switch.snapshot import (
     Client,
     Customer,
     Delta,
+    Did,
     Endpoint,
     Gateway,
     IngressRoute,
@@ -55,6 +56,8 @@ def view(tables: Tables) -> object:
         tables.gateways,
         {card_id: (card.record, card.provider, card.error) for card_id, card in tables.cards.items()},
         tables.users_by_name,
+        tables.dids,
+        tables.dids_by_number,
         tables.problems,
         {cid: [route.record for route in routes] for cid, routes in tables.routes_by_customer.items() if routes},
         {pid: gateways for pid, gateways in tables.gateways_by_provider.items() if gateways},
@@ -118,8 +121,9 @@ RECORDS = st.one_of(
         direction=st.just("buy"),
         provider_id=st.sampled_from([None, 1, 2]),
     ),
+    st.builds(Did, id=st.integers(1, 3), number=st.sampled_from(["441", "442"])),
 )
-KINDS = ("customer", "client", "endpoint", "sip_user", "ingress_route", "provider", "gateway", "rate_card")
+KINDS = ("customer", "client", "endpoint", "sip_user", "ingress_route", "provider", "gateway", "rate_card", "did")
 CHANGES = st.lists(
     st.tuples(
         st.lists(RECORDS, max_size=4, unique_by=lambda record: (type(record), record.id)),
@@ -183,6 +187,19 @@ def test_a_second_user_of_one_name_is_left_out_with_a_reason() -> None:
     assert tables.problems["sip_user", 2] == "user 1 has the same name and realm"
     put(tables, remove=(Key("sip_user", 1),))
     assert tables.users_by_name["a", "r"].id == 2
+    assert not tables.problems
+
+
+def test_two_dids_may_swap_their_numbers_in_one_delta_and_a_second_of_one_number_is_left_out() -> None:
+    tables = Tables(None)
+    tables.load(Snapshot(version=1, records=(Did(id=1, number="441"), Did(id=2, number="442"))))
+    put(tables, Did(id=1, number="442"), Did(id=2, number="441"))
+    assert [tables.dids_by_number[number].id for number in ("441", "442")] == [2, 1]
+    put(tables, Did(id=3, number="441"))
+    assert tables.dids_by_number["441"].id == 2
+    assert tables.problems == {("did", 3): "DID 2 has the same number"}
+    put(tables, remove=(Key("did", 2),))
+    assert tables.dids_by_number["441"].id == 3
     assert not tables.problems
 
 
