@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from sqlalchemy import insert, select, update
@@ -104,6 +104,8 @@ class Change:
         self.remove: list[Key] = []
         self.entries: list[Entry] = []
         """Of the ledger, ids ascending; appended by `control.services.ledger.append` alone."""
+        self.subscribers: list[Any] | None = None
+        """Webhooks that hear of events, once they were read; kept by `control.services.outbox` alone."""
         self.is_pending = False
 
     async def audit(self, action: str, noun: str, noun_id: object, before: object = None, after: object = None) -> None:

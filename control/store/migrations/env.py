@@ -7,6 +7,7 @@ from alembic import context
 from control.store import (  # noqa: F401  they join METADATA
     contact_tables,
     minimum_payment_tables,
+    outbox_tables,
     recalculation_tables,
 )
 from control.store.tables import METADATA
