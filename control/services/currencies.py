@@ -22,3 +22,14 @@ CODES: Final = frozenset(_CODES.split())
 def check_currency(path: str, code: str) -> None:
     if code not in CODES:
         raise invalid(path, "no currency of ISO 4217")
+
+
+_WITHOUT: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_WITH_THREE: Final = "BHD IQD JOD KWD LYD OMR TND"
+
+
+def decimals_of(code: str) -> int:
+    """Decimals of the smallest amount that the currency is paid in (ISO 4217, minor unit)."""
+    if code in _WITHOUT.split():
+        return 0
+    return 3 if code in _WITH_THREE.split() else 2

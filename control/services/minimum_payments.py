@@ -10,9 +10,7 @@ looked are judged one by one, the oldest first.
 from __future__ import annotations
 
 import asyncio
-from datetime import date, datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import delete, func, insert, or_, select, update
@@ -22,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from control.services.context import Change, Context
 from control.services.customers import CUSTOMERS
 from control.services.errors import ServiceError
-from control.services.fields import EPOCH, ms_moment
+from control.services.fields import ms_moment
+from control.services.periods import Frequency, Rule, period_at
 from control.store import tables
 from control.store.engine import Tx
 from control.store.minimum_payment_tables import minimum_payment_periods as periods
@@ -61,22 +60,9 @@ async def run_due(ctx: Context) -> int:
     return count
 
 
-def next_start_ms(kind: str, time_zone: str, at_ms: int) -> int:
+def next_start_ms(kind: Frequency, time_zone: str, at_ms: int) -> int:
     """When the first day, week (from Monday) or month after this time begins there."""
-    zone = ZoneInfo(time_zone)
-    today = ms_moment(at_ms).astimezone(zone).date()
-    day = _next_day(kind, today)
-    # Where clocks skip midnight, the day begins at the moment they do; fold 0 finds it.
-    start = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return int((start - EPOCH).total_seconds()) * 1000
-
-
-def _next_day(kind: str, today: date) -> date:
-    if kind == "daily":
-        return today + timedelta(days=1)
-    if kind == "weekly":
-        return today + timedelta(days=7 - today.weekday())
-    return (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return period_at(Rule(kind), at_ms, time_zone).end_ms(time_zone)
 
 
 async def _rows(tx: Tx) -> list[RowMapping]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from control.services.fields import ms_moment
 from control.services.minimum_payments import next_start_ms, run_due
+from control.services.periods import Frequency
 from tests.fakes.control import START_MS, ControlPlane, with_control
 
 DAY_MS = 86_400_000
@@ -37,7 +38,7 @@ def at(text: str) -> int:
         ("monthly", "Europe/London", "2027-10-15T00:00:00+01:00", "2027-11-01T00:00:00+00:00"),
     ],
 )
-def test_periods_begin_at_midnight_on_the_customers_clocks(kind: str, zone: str, now: str, start: str) -> None:
+def test_periods_begin_at_midnight_on_the_customers_clocks(kind: Frequency, zone: str, now: str, start: str) -> None:
     assert next_start_ms(kind, zone, at(now)) == at(start)
 
 
@@ -46,7 +47,7 @@ def test_periods_begin_at_midnight_on_the_customers_clocks(kind: str, zone: str,
     st.sampled_from(["UTC", "Europe/London", "Asia/Beirut", "America/Havana", "Pacific/Apia", "Australia/Lord_Howe"]),
     st.integers(at("2011-12-01T00:00:00+00:00"), at("2040-01-01T00:00:00+00:00")),
 )
-def test_the_next_period_is_ahead_and_never_skips_one(kind: str, zone: str, now_ms: int) -> None:
+def test_the_next_period_is_ahead_and_never_skips_one(kind: Frequency, zone: str, now_ms: int) -> None:
     start = next_start_ms(kind, zone, now_ms)
     assert now_ms < start <= now_ms + 32 * DAY_MS
     assert next_start_ms(kind, zone, start - 1) == start
