@@ -11,6 +11,7 @@ import msgspec
 
 from control.api.problems import MEDIA_TYPE, Problem
 from control.api.routing import Route
+from control.services.roles import roles_for
 
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{(\w+):(\w+)\}")
@@ -84,7 +85,8 @@ def _operation(route: Route, schema_of: dict[Any, dict[str, Any]], components: d
         operation["security"] = [{"session": []}]
         operation["description"] = "Needs the token of a contact's login."
     else:
-        operation["description"] = f"Needs a key with role {route.role} or above."
+        operation["description"] = f"Needs a key with role {' or '.join(roles_for(route.role))}."
+        operation["x-permission"] = route.needs
     body = _body(route, schema_of, components)
     if body is not None:
         operation["requestBody"] = {"required": True, "content": body}

@@ -6,6 +6,7 @@ from typing import Final
 
 from control.api import handlers
 from control.api.analysis import ANALYSIS
+from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
 from control.api.metrics import CONTENT_TYPE
@@ -267,6 +268,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_REVISIONS,
     *_CALLS,
     *MONEY_ROUTES,
+    *CREDIT_ROUTES,
     *RECALCULATION_ROUTES,
     *ANALYSIS,
     *_KEYS,

@@ -22,10 +22,10 @@ from control.services.context import SYSTEM, Context, Role
 from control.services.errors import invalid
 from control.services.idempotency import Answer
 from control.services.problems import convert, decode
+from control.services.roles import STANDS_FOR, Permission, may, roles_for
 
 API: Final = "/api/v1"
 BODY_BYTES_MAX: Final = 1_048_576
-RANKS: Final[dict[Role, int]] = {"read-only": 0, "operator": 1, "admin": 2}
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     handler: Handler
     summary: str
     role: Role | Literal["customer"] | None
-    """The least that a key must have; None: open to all. `customer`: for a contact's session, and for no key."""
+    """The least that a key must have, as `control.services.roles` tells; None: open to all. `customer`: for a
+    contact's session, and for no key."""
     query: type[msgspec.Struct] | None = None
     body: Any = None
     """Type of the JSON body; `bytes` where the handler reads the stream itself."""
@@ -76,6 +77,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_rooted: bool = False
     takes_key: bool = False
     """It moves money: done once for each `Idempotency-Key`; 202 where the switch does not have it yet."""
+
+    @property
+    def needs(self) -> Permission | None:
+        """What a key must be allowed to do; None where no key is asked for."""
+        return None if self.role is None or self.role == "customer" else STANDS_FOR[self.role]
 
     @property
     def whole_path(self) -> str:
@@ -119,8 +125,8 @@ async def _let_in(ctx: Context, request: Request[Any, Any, Any], role: Role) -> 
     actor = await authenticate(ctx, key) if key else None
     if actor is None or actor.role == "customer":
         raise Unauthorized("A key is needed: Authorization: Bearer <key>.")
-    if RANKS[actor.role] < RANKS[role]:
-        raise Forbidden(f"This needs a key with role {role}; yours has {actor.role}.")
+    if not may(actor.role, role):
+        raise Forbidden(f"This needs a key with role {' or '.join(roles_for(role))}; yours has {actor.role}.")
     return ctx.acting(actor)
 
 

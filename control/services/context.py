@@ -28,7 +28,8 @@ from switch.outputs import Alarm
 from switch.policy.verdicts import MAX_DURATION_S
 from switch.snapshot import Key, Record
 
-Role = Literal["admin", "operator", "read-only"]
+Role = Literal["admin", "operator", "billing", "read-only"]
+"""Of keys; `control.services.roles` says what each may do."""
 
 
 class Actor(msgspec.Struct, frozen=True):

@@ -163,7 +163,7 @@ class ControlPlane:
         return int((await self.post("/rate-cards", body))["id"])
 
 
-ROLES: tuple[Role, ...] = ("admin", "operator", "read-only")
+ROLES: tuple[Role, ...] = ("admin", "operator", "billing", "read-only")
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from control.api.routes import ROUTES
-from control.api.routing import RANKS, Route
+from control.api.routing import Route
+from control.services.roles import PERMISSIONS, may
 from tests.fakes.control import ROLES, ControlPlane, with_control
 
 OPEN = {"/health", "/metrics"}
@@ -38,16 +39,31 @@ async def test_every_route_but_the_open_ones_answers_401_without_a_key(plane: Co
 
 
 @with_control
-async def test_every_route_lets_roles_in_from_its_own_upwards_and_no_other(plane: ControlPlane) -> None:
+async def test_every_route_lets_in_the_roles_that_may_do_what_it_needs_and_no_other(plane: ControlPlane) -> None:
     for route in guarded():
         for role in ROLES:
             answer = await ask(plane, route, {"Authorization": f"Bearer {plane.keys[role]}"})
-            assert route.role is not None
-            assert route.role != "customer"
-            is_in = RANKS[role] >= RANKS[route.role]
+            assert route.needs is not None
+            is_in = route.needs in PERMISSIONS[role]
             assert (answer.status_code != 403) == is_in, (route.method, route.path, role, answer.text)
             assert answer.status_code != 401
             assert answer.status_code < 500, (route.method, route.path, answer.text)
+
+
+def test_billing_writes_money_and_neither_routing_nor_keys() -> None:
+    writes = {route.path for route in guarded() if route.method != "GET" and route.needs == "money"}
+    assert {
+        "/customers/{customer_id:int}/payments",
+        "/customers/{customer_id:int}/adjustments",
+        "/customers/{row_id:int}/credit",
+        "/recalculations",
+    } <= writes
+    for path in writes:
+        kept_from = r"^/(admin-keys|ingress-routes|endpoints|sip-users|providers|gateways|rate-cards|calls|webhooks)"
+        assert not re.search(kept_from, path), path
+    assert PERMISSIONS["billing"] == {"read", "money"}
+    assert not may("billing", "operator")
+    assert may("operator", "billing")
 
 
 def test_reading_needs_read_only_and_no_change_does() -> None:

@@ -27,6 +27,7 @@ async def test_every_route_is_in_the_document_with_its_role_and_answer(plane: Co
         assert str(route.status) in operation["responses"]
         assert "default" in operation["responses"]
         assert (operation.get("security") == []) == (route.role is None)
+        assert operation.get("x-permission") == route.needs
         assert ("requestBody" in operation) == (route.body is not None or route.patches is not None)
 
 
