@@ -27,6 +27,7 @@ from control.services.endpoints import ENDPOINTS, EndpointQuery
 from control.services.gateways import GATEWAYS, GatewayQuery, GatewayStats
 from control.services.ingress_routes import INGRESS_ROUTES, IngressRouteQuery
 from control.services.live_calls import CallQuery, CallShown, Simulation, SimulationNew
+from control.services.number_blocks import NUMBER_BLOCKS, NumberBlockQuery
 from control.services.pages import Page
 from control.services.pricing import Price, PriceRequest
 from control.services.providers import PROVIDERS, ProviderQuery
@@ -43,6 +44,7 @@ _CONFIGURATION: Final = [
     *noun_routes(CLIENTS, "/clients", ClientQuery),
     *noun_routes(ENDPOINTS, "/endpoints", EndpointQuery, owner=_CUSTOMER),
     *noun_routes(CONTACTS, "/contacts", ContactQuery, owner=_CUSTOMER),
+    *noun_routes(NUMBER_BLOCKS, "/internal-number-blocks", NumberBlockQuery, owner=_CUSTOMER),
     *noun_routes(SIP_USERS, "/sip-users", SipUserQuery, owner=_CUSTOMER),
     *noun_routes(INGRESS_ROUTES, "/ingress-routes", IngressRouteQuery, owner=_CUSTOMER),
     *noun_routes(PROVIDERS, "/providers", ProviderQuery),

@@ -38,6 +38,7 @@ from control.services.fields import (
 )
 from control.services.ingress_routes import INGRESS_ROUTES
 from control.services.nouns import Noun
+from control.services.number_blocks import NUMBER_BLOCKS
 from control.services.pages import ListQuery, Search, contains, filter_rows
 from control.services.records import customer_record
 from control.services.sip_users import SIP_USERS
@@ -207,7 +208,7 @@ class Customers(Noun[CustomerNew, Customer]):
         await super().archive(ctx, row_id, expected)
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
-        for noun in (ENDPOINTS, SIP_USERS, INGRESS_ROUTES, CONTACTS):
+        for noun in (ENDPOINTS, SIP_USERS, NUMBER_BLOCKS, INGRESS_ROUTES, CONTACTS):
             for owned in await noun.rows_of(change.tx, "customer_id", row["id"]):
                 await noun.archive_in(change, owned["id"])
 

@@ -20,6 +20,7 @@ from control.services.errors import Conflict, FieldError, Reference, invalid
 from control.services.fields import Channels, Codecs, Cps, Id, Label, Moment, Transport
 from control.services.hosts import Host, network_text
 from control.services.nouns import Noun
+from control.services.number_blocks import check_user_name
 from control.services.owners import check_customer
 from control.services.pages import ListQuery
 from control.services.records import sip_user_record
@@ -84,6 +85,8 @@ class SipUsers(Noun[SipUserNew, SipUser]):
         if '"' in realm or "\\" in realm or ":" in realm:
             raise invalid("realm", "no quotes, backslashes or colons")
         await self._check_username(change.tx, new.username, realm, before)
+        if before is None or before["username"] != new.username:
+            await check_user_name(change.tx, new.customer_id, new.username)
         check_dial_pattern("dial_pattern", new.dial_pattern)
         allowed = [network_text(f"ip_allow_list[{n}]", text) for n, text in enumerate(new.ip_allow_list)]
         return {"realm": realm, "ip_allow_list": allowed, **_hashes(new, realm, before)}

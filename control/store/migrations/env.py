@@ -6,6 +6,7 @@ from alembic import context
 
 from control.store import (  # noqa: F401  they join METADATA
     contact_tables,
+    did_tables,
     minimum_payment_tables,
     outbox_tables,
     recalculation_tables,
