@@ -155,7 +155,12 @@ def _clients_due() -> ColumnElement[Any]:
     """When the first client changes its status by its dates."""
     c = tables.clients.c
     ends = (c.ends_at_ms, c.status.in_(("scheduled", "active", "suspended")))
-    parts = [(c.starts_at_ms, c.status == "scheduled"), ends, (c.suspend_at_ms, c.status == "active")]
+    parts = [
+        (c.starts_at_ms, c.status == "scheduled"),
+        ends,
+        (c.suspend_at_ms, c.status == "active"),
+        (c.reactivate_at_ms, c.status == "suspended"),
+    ]
     each = [select(time.label("at_ms")).where(c.archived_ms.is_(None), condition) for time, condition in parts]
     return select(func.min(union_all(*each).subquery().c.at_ms)).scalar_subquery()
 

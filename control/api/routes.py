@@ -6,6 +6,7 @@ from typing import Final
 
 from control.api import handlers
 from control.api.analysis import ANALYSIS
+from control.api.client_routes import CLIENT_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
@@ -264,6 +265,7 @@ _INSTALLATION: Final = [
 
 ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
+    *CLIENT_ROUTES,
     *CUSTOMER_ROUTES,
     *CONTACT_ROUTES,
     *PORTAL_ROUTES,

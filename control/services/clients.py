@@ -1,6 +1,7 @@
 """Clients: who rents in the building. What a client is stands beside what its account may do.
 
-Days may be given as days or as times; a contract that ends on a day ends when that day is over.
+`control.services.client_rules` has the statuses and the dates. Becoming inactive is final, and takes
+along what the client had: rooms, and, as they are built upon it, its purchases, numbers and networks.
 """
 
 from __future__ import annotations
@@ -12,28 +13,36 @@ from msgspec import Meta
 from sqlalchemy import func, select
 from sqlalchemy.engine import RowMapping
 
+from control.services import client_endings, occupancies
+from control.services.client_rules import MOVES, OWN_DATES, Status, Wanted, check_management, check_move, resolve
 from control.services.context import Change, Context
-from control.services.errors import Conflict, FieldError, Reference, invalid
-from control.services.fields import Label, Moment, Name, day_or_moment_ms, ms_moment, name_key
+from control.services.currencies import check_currency
+from control.services.errors import Conflict, Reference, invalid
+from control.services.fields import (
+    Currency,
+    Label,
+    Moment,
+    Name,
+    Percent,
+    check_time_zone,
+    ms_moment,
+    name_key,
+)
 from control.services.nouns import Noun
+from control.services.outbox import emit
 from control.services.pages import ListQuery, Page
+from control.services.periods import day_at
 from control.services.records import client_record
 from control.store import tables
+from control.store.client_tables import occupancies as stays
+from control.store.client_tables import offices, sites
 from control.store.engine import Tx
 from switch.snapshot import Record
 
-Status = Literal["new", "scheduled", "active", "suspended", "inactive"]
+__all__ = ["CLIENTS", "MOVES", "Client", "ClientNew", "ClientQuery", "ClientShown", "Status", "run_due"]
+
 Kind = Literal["residential", "virtual"]
 Day = Annotated[str, Meta(min_length=10, max_length=40, examples=["2026-11-22", "2026-11-22T08:00:00Z"])]
-
-MOVES: Final[dict[Status, tuple[Status, ...]]] = {
-    "new": ("scheduled", "active", "inactive"),
-    "scheduled": ("new", "active", "inactive"),
-    "active": ("suspended", "inactive"),
-    "suspended": ("active", "inactive"),
-    "inactive": (),
-}
-"""From each status to where. Inactive is final: numbers have gone by then."""
 
 
 class ExternalId(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +56,7 @@ class ClientNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     type: Kind = "residential"
     status: Status = "new"
     offices: Annotated[tuple[Name, ...], Meta(max_length=1_000)] = ()
-    """Of a residential client; a virtual one has none."""
+    """Rooms by name alone, for buildings whose offices are not on record; a virtual client has none."""
     start_date: Day | None = None
     """When services start; in the future with status `scheduled`."""
     end_date: Day | None = None
@@ -56,9 +65,19 @@ class ClientNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """When services end: the client is inactive after it."""
     suspend_at: Moment | None = None
     """When an active client is suspended by itself."""
+    reactivate_at: Moment | None = None
+    """When a suspended client is active again by itself."""
+    decommission_at: Moment | None = None
+    """When the client becomes inactive by itself, whatever its contract says; null takes it back until then."""
     billing_ref: Label = ""
     """Unique; made where it is left blank."""
     external_ids: Annotated[tuple[ExternalId, ...], Meta(max_length=100)] = ()
+    time_zone: Label = "UTC"
+    """Where its days and months are those of the calendar."""
+    currency: Currency = "USD"
+    """Of its products, services and bills."""
+    tax_percent: Percent = "0"
+    """On top of its bills."""
 
 
 class Client(ClientNew, frozen=True, kw_only=True):
@@ -67,6 +86,26 @@ class Client(ClientNew, frozen=True, kw_only=True):
     created_at: Moment
     updated_at: Moment
     is_management: bool
+    activated_at: Moment | None
+    """When it was active first: what it has is billed from that day on …"""
+    ended_at: Moment | None
+    """… through the day that it became inactive."""
+    wizard_steps: tuple[str, ...] | None
+    """Steps of the wizard that are done; null: it is not in the wizard."""
+
+
+class OfficeHeld(msgspec.Struct, frozen=True, kw_only=True):
+    office_id: int
+    site: str
+    room: str
+    since: str
+
+
+class ClientShown(Client, frozen=True, kw_only=True):
+    office: str
+    """`Virtual`, or its rooms of today in one line."""
+    offices_held: tuple[OfficeHeld, ...]
+    """Offices on record that it occupies today."""
 
 
 class ClientQuery(ListQuery, frozen=True, kw_only=True):
@@ -82,7 +121,7 @@ class Clients(Noun[ClientNew, Client]):
     table = tables.clients
     new = ClientNew
     out = Client
-    moments = ("suspend_at",)
+    moments = OWN_DATES
     sorts = ("name", "id", "status", "created_at", "updated_at")
     search = ("name_key", "billing_ref_key", "external_ids", "offices")
 
@@ -90,34 +129,91 @@ class Clients(Noun[ClientNew, Client]):
         columns = self.columns(new)
         detail = "Another client has this name."
         await self.check_unique(change.tx, before, "name", detail, name_key=columns["name_key"])
+        check_time_zone("time_zone", new.time_zone)
+        check_currency("currency", new.currency)
         if new.type == "virtual" and new.offices:
             raise invalid("offices", "a virtual client has no offices")
-        starts_at_ms = day_or_moment_ms("start_date", new.start_date, is_end=False)
-        ends_at_ms = day_or_moment_ms("contract_end", new.contract_end, is_end=True)
-        if starts_at_ms is not None and ends_at_ms is not None and ends_at_ms <= starts_at_ms:
-            raise invalid("contract_end", "not after start_date")
-        end_date = new.end_date
-        day_or_moment_ms("end_date", end_date, is_end=True)
-        if end_date is None and starts_at_ms is not None and before is None:
-            end_date = _year_after(starts_at_ms)
-        self._check_status(new, before, starts_at_ms, ends_at_ms, change.now_ms)
-        more = await self._billing_ref(change.tx, new, before)
-        return {**more, "end_date": end_date, "starts_at_ms": starts_at_ms, "ends_at_ms": ends_at_ms}
+        if before is not None:
+            if before["is_management"]:
+                dates = {name: getattr(new, name) for name in OWN_DATES}
+                check_management(new.status, new.contract_end, dates)
+            check_move(before["status"], new.status)
+            if new.type == "virtual" and before["type"] == "residential":
+                await self._check_released(change, before)
+        wanted = msgspec.convert({**columns, "status": new.status}, Wanted)
+        values = resolve(wanted, before, change.now_ms)
+        if before is not None and before["is_management"]:
+            values["activated_ms"] = None
+        return {**values, **await self._billing_ref(change.tx, new, before)}
+
+    async def update_in(
+        self, ctx: Context, change: Change, row_id: int, sent: dict[str, Any], expected: int | None = None
+    ) -> Client:
+        before = await self.row(change.tx, row_id)
+        changed = await super().update_in(ctx, change, row_id, sent, expected)
+        row = await self.row(change.tx, row_id)
+        if row["end_date"] != before["end_date"] and row["status"] != "inactive":
+            await occupancies.follow_client(ctx, change, row)
+        if row["status"] != before["status"]:
+            if row["status"] == "inactive":
+                await client_endings.end_owned(ctx, change, row)
+            await _tell(change, row, before["status"])
+        return changed
+
+    async def create_in(self, ctx: Context, change: Change, new: ClientNew, **more: Any) -> Client:
+        made = await super().create_in(ctx, change, new, **more)
+        await _tell(change, await self.row(change.tx, made.id), None)
+        return made
 
     async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
         if row["is_management"]:
             raise Conflict("The management client cannot be deleted.")
+        if row["status"] in ("active", "suspended"):
+            raise Conflict(f"The client is {row['status']}: decommission it first.")
         customers = tables.customers
         query = select(customers.c.id, customers.c.name).where(
             customers.c.client_id == row["id"], customers.c.archived_ms.is_(None)
         )
-        return [Reference("customer", str(row_id), name) for row_id, name in await tx.execute(query)]
+        found = [Reference("customer", str(row_id), name) for row_id, name in await tx.execute(query)]
+        return found + await client_endings.kept_for(tx, row["id"])
+
+    async def archive_owned(self, change: Change, row: RowMapping) -> None:
+        await client_endings.archive_owned(change, row)
 
     async def record(self, tx: Tx, row: RowMapping) -> Record:
         return client_record(row)
 
     def shown(self, row: RowMapping) -> dict[str, Any]:
-        return {"is_management": row["is_management"]}
+        return {
+            "is_management": row["is_management"],
+            "activated_at": _moment(row["activated_ms"]),
+            "ended_at": _moment(row["ended_ms"]),
+            "wizard_steps": row["wizard"],
+        }
+
+    @property
+    def answer(self) -> Any:
+        return ClientShown
+
+    async def answers(self, ctx: Context, rows: list[Client]) -> list[Any]:
+        """With the offices of today, as each site's calendar says it."""
+        held: dict[int, list[OfficeHeld]] = {}
+        query = (
+            select(stays, offices.c.room, sites.c.name.label("site"), sites.c.time_zone)
+            .join(offices, offices.c.id == stays.c.office_id)
+            .join(sites, sites.c.id == offices.c.site_id)
+            .where(stays.c.client_id.in_([row.id for row in rows]), stays.c.archived_ms.is_(None))
+            .order_by(sites.c.name_key, offices.c.room_key)
+        )
+        async with ctx.store.read() as tx:
+            for row in (await tx.execute(query)).mappings():
+                today = day_at(ctx.now_ms(), row["time_zone"]).isoformat()
+                if row["start_date"] <= today < row["until"]:
+                    office = OfficeHeld(
+                        office_id=row["office_id"], site=row["site"], room=row["room"], since=row["start_date"]
+                    )
+                    held.setdefault(row["client_id"], []).append(office)
+        return [_shown(client, held.get(client.id, [])) for client in rows]
 
     def filtered(self, query: ListQuery) -> Any:
         statement = super().filtered(query).where(self.table.c.is_management.is_(False))
@@ -135,28 +231,14 @@ class Clients(Noun[ClientNew, Client]):
             rows = (await tx.execute(first)).mappings()
             return Page(items=[*(self.struct(row) for row in rows), *page.items], next_cursor=page.next_cursor)
 
-    def _check_status(
-        self, new: ClientNew, before: RowMapping | None, starts_at_ms: int | None, ends_at_ms: int | None, now_ms: int
-    ) -> None:
-        was = None if before is None else before["status"]
-        if before is not None and before["is_management"] and new.status != "active":
-            detail = "The management client is always active."
-            raise Conflict(detail, errors=[FieldError("status", detail)])
-        if before is not None and before["is_management"] and (ends_at_ms is not None or new.suspend_at is not None):
-            path = "contract_end" if ends_at_ms is not None else "suspend_at"
-            raise invalid(path, "the management client does not end")
-        if was is not None and was != new.status and new.status not in MOVES[was]:
-            detail = f"A client cannot go from {was} to {new.status}."
-            raise Conflict(detail, errors=[FieldError("status", detail)])
-        is_waiting = starts_at_ms is not None and starts_at_ms > now_ms
-        is_dated_anew = before is None or before["starts_at_ms"] != starts_at_ms
-        if new.status == "scheduled" and (was != "scheduled" or is_dated_anew):
-            if starts_at_ms is None:
-                raise invalid("start_date", "needed with status scheduled")
-            if not is_waiting:
-                raise invalid("start_date", "not in the future, as status scheduled wants it")
-        if new.status == "active" and was != "active" and is_waiting:
-            raise invalid("status", "start_date is in the future: scheduled becomes active by itself")
+    async def _check_released(self, change: Change, before: RowMapping) -> None:
+        """A client that becomes virtual has handed back its rooms, or has said when it will (`convert`)."""
+        day = day_at(change.now_ms, before["time_zone"])
+        held = await occupancies.still_held(change.tx, before["id"], day)
+        open_ended = [row for row in held if row["end_date"] is None]
+        if open_ended:
+            references = [Reference("occupancy", str(row["id"]), row["room"]) for row in open_ended]
+            raise Conflict("The client has offices: say when they are handed back.", references=references)
 
     async def _billing_ref(self, tx: Tx, new: ClientNew, before: RowMapping | None) -> dict[str, str]:
         reference = new.billing_ref.strip()
@@ -196,8 +278,12 @@ async def run_due(ctx: Context) -> int:
     async with ctx.change() as change:
         query = select(clients).where(clients.c.archived_ms.is_(None), _is_due(change.now_ms)).order_by(clients.c.id)
         rows = list((await change.tx.execute(query)).mappings())
-        for row in rows:
-            await CLIENTS.update_in(ctx, change, row["id"], _what_is_due(row, change.now_ms))
+        for found in rows:
+            row: RowMapping = found
+            # After downtime a suspension and its end may both lie behind.
+            while step := _what_is_due(row, change.now_ms):
+                await CLIENTS.update_in(ctx, change, row["id"], step)
+                row = await CLIENTS.row(change.tx, row["id"])
     return len(rows)
 
 
@@ -206,21 +292,42 @@ def _is_due(now_ms: int) -> Any:
     is_over = c.status.in_(("scheduled", "active", "suspended")) & (c.ends_at_ms <= now_ms)
     begins = (c.status == "scheduled") & (c.starts_at_ms <= now_ms)
     stops = (c.status == "active") & (c.suspend_at_ms <= now_ms)
-    return is_over | begins | stops
+    returns = (c.status == "suspended") & (c.reactivate_at_ms <= now_ms)
+    return is_over | begins | stops | returns
 
 
 def _what_is_due(row: RowMapping, now_ms: int) -> dict[str, Any]:
-    if row["ends_at_ms"] is not None and row["ends_at_ms"] <= now_ms:
+    """The next step of one client; empty: nothing is due."""
+
+    def is_over(column: str) -> bool:
+        return row[column] is not None and row[column] <= now_ms
+
+    status = row["status"]
+    if status in ("scheduled", "active", "suspended") and is_over("ends_at_ms"):
         return {"status": "inactive"}
-    if row["status"] == "scheduled":
+    if status == "scheduled" and is_over("starts_at_ms"):
         return {"status": "active"}
     # The date is used up: left in place it would suspend the client again as soon as staff lift it.
-    return {"status": "suspended", "suspend_at": None}
+    if status == "active" and is_over("suspend_at_ms"):
+        return {"status": "suspended", "suspend_at": None}
+    if status == "suspended" and is_over("reactivate_at_ms"):
+        return {"status": "active", "reactivate_at": None}
+    return {}
 
 
-def _year_after(ms: int) -> str:
-    start = ms_moment(ms).date()
-    try:
-        return start.replace(year=start.year + 1).isoformat()
-    except ValueError:  # 29 February
-        return start.replace(year=start.year + 1, day=28).isoformat()
+async def _tell(change: Change, row: RowMapping, was: str | None) -> None:
+    customers = tables.customers
+    query = select(customers.c.id).where(customers.c.client_id == row["id"], customers.c.archived_ms.is_(None))
+    customer_id = (await change.tx.execute(query)).scalar_one_or_none()
+    payload = {"client_id": row["id"], "name": row["name"], "status": row["status"], "status_before": was}
+    await emit(change, "client.changed", payload, customer_id=customer_id)
+
+
+def _shown(client: Client, held: list[OfficeHeld]) -> ClientShown:
+    rooms = [*(f"{office.site} {office.room}" for office in held), *client.offices]
+    office = "Virtual" if client.type == "virtual" else ", ".join(rooms)
+    return ClientShown(**msgspec.structs.asdict(client), office=office, offices_held=tuple(held))
+
+
+def _moment(ms: int | None) -> Any:
+    return None if ms is None else ms_moment(ms)

@@ -102,6 +102,16 @@ clients: Final = Table(
     Column("billing_ref", Text, nullable=False),
     Column("billing_ref_key", Text, nullable=False),
     _list("external_ids"),
+    _text("time_zone", default="UTC"),
+    _text("currency", default="USD"),
+    _number("tax_ppm", 0),
+    Column("reactivate_at_ms", BigInteger),
+    Column("decommission_at_ms", BigInteger),
+    # Between these two it is billed: from when it was active first, until it became inactive.
+    Column("activated_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    # Steps of the wizard that are done; NULL where it was made without, or is finished.
+    Column("wizard", JSON(none_as_null=True)),
     *_stamps(),
 )
 _unique_alive("uq_clients_name", clients, "name_key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from control.store import (  # noqa: F401  they join METADATA
+    client_tables,
     contact_tables,
     did_tables,
     minimum_payment_tables,
