@@ -71,6 +71,15 @@ ENDPOINTS: Final = Kind(
 )
 SIP_USERS: Final = Kind(table="sip_users", noun="sip user", path="sip-users", key=("username",))
 INGRESS_ROUTES: Final = Kind(table="ingress_routes", noun="ingress route", path="ingress-routes")
+CLI_RULES: Final = Kind(
+    table="cli_rules",
+    noun="CLI rule",
+    path="cli-rules",
+    key=("action", "match", "pai_match", "dialled_match", "to"),
+    defaults={"match": "", "pai_match": "", "dialled_match": "", "to": ""},
+    is_list=True,
+)
+"""In the order of the file where they are made; later ones go behind those that are there."""
 PAYMENTS: Final = Kind(table="payments", noun="payment", path="payments", key=("key",), is_list=True)
 """Made under their key as `Idempotency-Key`."""
 GATEWAYS: Final = Kind(
@@ -89,7 +98,7 @@ KINDS: Final = (
         table="customers",
         noun="customer",
         path="/customers",
-        children=(ENDPOINTS, SIP_USERS, INGRESS_ROUTES, PAYMENTS),
+        children=(ENDPOINTS, SIP_USERS, INGRESS_ROUTES, CLI_RULES, PAYMENTS),
     ),
 )
 """In the order in which they can be made: what is referred to comes first."""

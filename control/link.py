@@ -200,6 +200,7 @@ class SwitchLink:
         transport: str = "udp",
         username: str = "",
         at_ms: int | None = None,
+        pai: str = "",
     ) -> Simulated:
         request = Simulate(
             id=self._next_id(),
@@ -209,6 +210,7 @@ class SwitchLink:
             transport=transport,
             username=username,
             at_ms=at_ms,
+            pai=pai,
         )
         return await self._ask(request, Simulated)
 

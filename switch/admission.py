@@ -95,6 +95,7 @@ class Admission(WaitingUser):
             None,
             0,
             board.options.max_duration_s,
+            request,
         )
         verdict: Plan | Reject | None = None
         is_challenged = False

@@ -30,6 +30,9 @@ COST_NANOS_MAX: Final = 10**18
 """The highest cost that is written down, far above any call's and far below what 64 bits hold: a price list
 with its columns mixed up must not make calls that nobody can record."""
 
+DECISION_MAX: Final = 500
+"""Characters of words about a call; what a peer dialled may stand in them."""
+
 
 class Try:
     """What policy chose for one attempt, beside the attempt itself."""
@@ -105,6 +108,7 @@ def build_cdr(
         recording="off",
         attempts=attempts,
         explanation=explanation,
+        decision=admitted.decision,
     )
 
 
@@ -217,6 +221,7 @@ def build_refusal(
         recording="off",
         attempts=(),
         explanation=explanation,
+        decision=reject.detail[:DECISION_MAX],
     )
 
 

@@ -55,6 +55,8 @@ class Simulate(msgspec.Struct, frozen=True, kw_only=True, tag="simulate"):
     transport: str = "udp"
     username: str = ""
     at_ms: int | None = None
+    pai: str = ""
+    """The number in P-Asserted-Identity."""
 
 
 class ReadStats(msgspec.Struct, frozen=True, kw_only=True, tag="read_stats"):

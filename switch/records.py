@@ -105,6 +105,8 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     recording: str
     attempts: tuple[Attempt, ...]
     explanation: tuple[Candidate, ...]
+    decision: str = ""
+    """In words: which rule about the calling number decided and how, or why the call was refused."""
 
 
 RowFacts = tuple[
@@ -171,6 +173,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="
     held_nanos: int
     invite: bytes
     """As received, so that its caller can still be answered after a restart; empty once answered."""
+    decision: str = ""
+    """What rules did to it, in words."""
 
 
 class LegState(msgspec.Struct, frozen=True, array_like=True):

@@ -12,7 +12,7 @@ from switch.call.call import CALLEE, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import ingress_leg
 from switch.call.session_timer import ask_again
-from switch.cdr import Try, attempt_record, first_codec
+from switch.cdr import DECISION_MAX, Try, attempt_record, first_codec
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
 from switch.policy.decide import Plan, choose_gateway, follows, number_for
@@ -89,6 +89,7 @@ class RoutedCall(BilledCall):
             max_duration_s=max_duration_s,
             held_nanos=held_nanos,
             invite=invite.data,
+            decision=plan.decision[:DECISION_MAX],
         )
         super().__init__(board, admitted, ingress_leg(invite, source, board.ids.tag(), board.hops), source, plan.keys)
         self.plan: Plan = plan

@@ -215,7 +215,25 @@ class Did(msgspec.Struct, frozen=True, kw_only=True, tag="did"):
     enabled: bool = True
 
 
-Record = Customer | Client | Endpoint | SipUser | IngressRoute | Provider | Gateway | RateCard | Did
+class CliRule(msgspec.Struct, frozen=True, kw_only=True, tag="cli_rule"):
+    """One rule of a customer's about calling numbers (`switch.policy.cli_rules`)."""
+
+    id: int
+    customer_id: int
+    position: int = 0
+    """Lower is asked first; of equal ones the lower id."""
+    match: str = ""
+    """Digits are a prefix, anything else an RE2 expression; empty: every number. So the next two."""
+    pai_match: str = ""
+    """Of the number in P-Asserted-Identity; where there is none it is empty."""
+    dialled_match: str = ""
+    action: Literal["allow", "deny", "rewrite", "force"]
+    to: str = ""
+    """Of `rewrite` and `force`: the number to send; `\\1` or `$1` is a group of `match`."""
+    enabled: bool = True
+
+
+Record = Customer | Client | Endpoint | SipUser | IngressRoute | Provider | Gateway | RateCard | Did | CliRule
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Final
 
 from control.api import handlers
 from control.api.analysis import ANALYSIS
+from control.api.cli_rule_routes import CLI_RULE_ROUTES
 from control.api.client_routes import CLIENT_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
@@ -267,6 +268,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
     *CLIENT_ROUTES,
     *CUSTOMER_ROUTES,
+    *CLI_RULE_ROUTES,
     *CONTACT_ROUTES,
     *PORTAL_ROUTES,
     *_REVISIONS,

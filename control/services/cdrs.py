@@ -167,6 +167,8 @@ class CdrShown(msgspec.Struct, frozen=True, kw_only=True):
     recording: str
     attempts: list[AttemptShown]
     explanation: list[CandidateShown]
+    decision: str
+    """In words: which rule about the calling number decided and how, or why the call was refused."""
 
 
 Text200 = Annotated[str, Meta(max_length=200, pattern=r"^(?![\s\S]*\x00)")]

@@ -86,6 +86,7 @@ class Switch(Protocol):
         transport: str = "udp",
         username: str = "",
         at_ms: int | None = None,
+        pai: str = "",
     ) -> Simulated: ...
 
     async def stats(self) -> Stats: ...

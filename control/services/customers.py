@@ -13,6 +13,7 @@ from sqlalchemy import String, Table, cast, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from control.services.accounts import read_money
+from control.services.cli_rules import CLI_RULES
 from control.services.clients import CLIENTS
 from control.services.contacts import CONTACTS
 from control.services.context import Change, Context
@@ -208,7 +209,7 @@ class Customers(Noun[CustomerNew, Customer]):
         await super().archive(ctx, row_id, expected)
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
-        for noun in (ENDPOINTS, SIP_USERS, NUMBER_BLOCKS, INGRESS_ROUTES, CONTACTS):
+        for noun in (ENDPOINTS, SIP_USERS, NUMBER_BLOCKS, INGRESS_ROUTES, CLI_RULES, CONTACTS):
             for owned in await noun.rows_of(change.tx, "customer_id", row["id"]):
                 await noun.archive_in(change, owned["id"])
 

@@ -72,6 +72,8 @@ class SimulationNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     dialled: Annotated[str, Meta(min_length=1, max_length=128)]
     """As it would stand in the Request-URI, tech prefix included."""
     cli: Annotated[str, Meta(max_length=128)] = ""
+    pai: Annotated[str, Meta(max_length=128)] = ""
+    """The number in P-Asserted-Identity, where rules about calling numbers ask for it."""
     source_ip: Annotated[str, Meta(max_length=64)] = ""
     username: Annotated[str, Meta(max_length=64)] = ""
     """Of a SIP user, instead of `source_ip`."""
@@ -132,6 +134,7 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
             transport=asked.transport,
             username=asked.username,
             at_ms=at_ms,
+            pai=asked.pai,
         )
         return _simulation(await simulate_past(ctx, past, at_ms))
     found = await ctx.switch.simulate(
@@ -141,6 +144,7 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
         transport=asked.transport,
         username=asked.username,
         at_ms=at_ms,
+        pai=asked.pai,
     )
     return _simulation(found)
 

@@ -10,9 +10,11 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import current_version, wall_ms
 from control.store import tables
+from control.store.cli_rule_tables import cli_rules
 from control.store.engine import Tx
 from switch.snapshot import (
     Client,
+    CliRule,
     Customer,
     Endpoint,
     Gateway,
@@ -52,6 +54,10 @@ def ingress_route_record(row: RowMapping) -> IngressRoute:
     return _fill(IngressRoute, row)
 
 
+def cli_rule_record(row: RowMapping) -> CliRule:
+    return _fill(CliRule, row)
+
+
 def provider_record(row: RowMapping) -> Provider:
     return _fill(Provider, row)
 
@@ -77,6 +83,7 @@ async def whole_snapshot(tx: Tx, now_ms: int | None = None) -> tuple[Record, ...
         (tables.endpoints, endpoint_record),
         (tables.sip_users, sip_user_record),
         (tables.ingress_routes, ingress_route_record),
+        (cli_rules, cli_rule_record),
     ]
     for table, recorder in first:
         records.extend(recorder(row) for row in await _alive(tx, table))

@@ -414,6 +414,7 @@ cdrs: Final = Table(
     Column("recording", Text, nullable=False),
     Column("attempts", Text, nullable=False),
     Column("explanation", Text, nullable=False),
+    _text("decision"),
 )
 Index("uq_cdrs_id", cdrs.c.id, unique=True)
 Index("ix_cdrs_invited", cdrs.c.invited_ms)

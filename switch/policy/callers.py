@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from rating.numbers import DialPattern
 from switch.policy.blocks import Blocks
+from switch.policy.cli_rules import CliRules
 from switch.policy.dial_strings import DialStrings
 from switch.policy.live import CUSTOMER, ENDPOINT, ROUTE, USER, layer_key
 from switch.snapshot import Client, Customer, Endpoint, IngressRoute, SipUser
@@ -26,6 +27,8 @@ class Account:
         """Layer key and calls per second, where limited: at most one element."""
         self.caps: list[tuple[int, int]] = []
         """Layer key and channels, where limited: at most one element."""
+        self.cli_rules: CliRules | None = None
+        """None: there are none, and every calling number passes."""
 
     def set_customer(self, customer: Customer | None) -> None:
         self.customer = customer

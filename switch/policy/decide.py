@@ -57,6 +57,7 @@ class _Decision:
         self.route: LoadedRoute | None = None
         self.number: str = ""
         self.cli_out: str = ""
+        self.decision: str = ""
 
     def run(self) -> Plan | Reject:
         facts = self.facts
@@ -210,6 +211,15 @@ class _Decision:
             return self._refuse_priced(Cause.DESTINATION_BLOCKED, f"prefix {row.prefix} is blocked", offer)
         if record.capped_rate_nanos is not None and sell.rate_nanos > record.capped_rate_nanos:
             return self._refuse_priced(Cause.DESTINATION_BLOCKED, f"prefix {row.prefix} costs over the cap", offer)
+        rules = account.cli_rules
+        if rules is not None:
+            verdict = rules.judge(self.cli_out, facts.pai() if rules.wants_pai else "", self.number)
+            if verdict.cli is None:
+                return self._refuse_priced(Cause.CLI_REFUSED, verdict.detail, offer)
+            self.cli_out = verdict.cli
+            self.decision = verdict.detail
+            if self.is_simulated:
+                self.steps.append(verdict.detail)
 
         weigh(self.tables, offer)
         if self.is_simulated:
@@ -222,7 +232,7 @@ class _Decision:
         if self.is_simulated:
             names = ", ".join([option.provider.name for option in offer.options])
             self.steps.append(f"order by {record.strategy}: {names}")
-        return Plan(
+        plan = Plan(
             customer,
             account.client,
             caller.endpoint,
@@ -237,6 +247,8 @@ class _Decision:
             [caller.key, account.key, route.key, INSTANCE_KEY],
             self.steps,
         )
+        plan.decision = self.decision
+        return plan
 
     def _refuse(self, cause: Cause, detail: str) -> Reject:
         if self.is_simulated:

@@ -11,8 +11,9 @@ from pathlib import Path
 from rating.numbers import DialPattern, PatternError, compile_dial_pattern
 from switch.policy.blocks import Blocks, parse_block
 from switch.policy.cards import LoadedCard, load_card
+from switch.policy.cli_rules import CompiledRule
 from switch.policy.dial_strings import DialString, DialStrings, compile_dial_string
-from switch.snapshot import Endpoint, IngressRoute, RateCard, Record, SipUser
+from switch.snapshot import CliRule, Endpoint, IngressRoute, RateCard, Record, SipUser
 
 
 class Prepared:
@@ -30,6 +31,8 @@ class Prepared:
         self.dial: DialStrings | None = None
         """Routes: None where none of their dial strings can be used."""
         self.card: LoadedCard | None = None
+        self.rule: CompiledRule | None = None
+        """CLI rules: None where it cannot be used; it then matches nothing."""
 
 
 def prepare(
@@ -54,6 +57,8 @@ def prepare(
             prepared.allowed = Blocks(record.ip_allow_list) if record.ip_allow_list else None
         elif isinstance(record, IngressRoute):
             prepared.dial = _dial_strings(record.dial_strings, prepared)
+        elif isinstance(record, CliRule):
+            prepared.rule = CompiledRule(record)
         elif isinstance(record, RateCard):
             prepared.card = load_card(record, deck_folder, card_before)
             prepared.problem = prepared.card.error

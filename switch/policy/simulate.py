@@ -43,6 +43,7 @@ def simulated(
                 steps=[f"refused: no user {request.username}, or one in several realms (name it user@realm)"],
             )
     facts = Facts(request.source_ip, request.transport, request.dialled, request.cli, at_ms, now_s, user)
+    facts.asserted = request.pai
     verdict = decide(tables, live, facts, is_simulated=True)
     if isinstance(verdict, Reject):
         return _refusal(tables, verdict)

@@ -13,11 +13,13 @@ from pathlib import Path
 from rating.numbers import DialPattern
 from switch.policy.callers import Account, Caller, LoadedRoute, route_precedence
 from switch.policy.cards import LoadedCard
+from switch.policy.cli_rules import CliRules, CompiledRule
 from switch.policy.margins import Margins
 from switch.policy.prepared import Prepared, prepare
 from switch.policy.sources import Sources
 from switch.snapshot import (
     Client,
+    CliRule,
     Customer,
     Delta,
     Did,
@@ -54,6 +56,7 @@ class Tables:
         self.gateways: dict[int, Gateway] = {}
         self.cards: dict[int, LoadedCard] = {}
         self.dids: dict[int, Did] = {}
+        self.cli_rules: dict[int, CliRule] = {}
 
         self.sources: Sources = Sources()
         self.users_by_name: dict[tuple[str, str], SipUser] = {}
@@ -77,6 +80,10 @@ class Tables:
         self._namesakes: dict[tuple[str, str], set[int]] = {}
         self._dids_of_number: dict[str, set[int]] = {}
         self._patterns: dict[str, DialPattern] = {}
+        self._rules_by_customer: dict[int, dict[int, CompiledRule | None]] = {}
+        """Enabled ones by id; None: it cannot be used."""
+        self._unsettled: set[int] = set()
+        """Customers whose rules have changed and are not in their accounts yet."""
 
     def load(self, snapshot: Snapshot) -> None:
         """Take a whole snapshot in place of everything held. Decks that stay are not opened again."""
@@ -86,6 +93,7 @@ class Tables:
         fresh.cards = {}
         for each in prepared:
             fresh._store(each)
+        fresh._settle_rules()
         self.version = snapshot.version
         self.customers = fresh.customers
         self.clients = fresh.clients
@@ -96,6 +104,7 @@ class Tables:
         self.gateways = fresh.gateways
         self.cards = fresh.cards
         self.dids = fresh.dids
+        self.cli_rules = fresh.cli_rules
         self.sources = fresh.sources
         self.users_by_name = fresh.users_by_name
         self.endpoint_callers = fresh.endpoint_callers
@@ -111,6 +120,7 @@ class Tables:
         self._namesakes = fresh._namesakes
         self._dids_of_number = fresh._dids_of_number
         self._patterns = fresh._patterns
+        self._rules_by_customer = fresh._rules_by_customer
 
     def apply(self, delta: Delta) -> None:
         """Take one delta: removals first, then what is put, in any order.
@@ -129,6 +139,7 @@ class Tables:
             self._unlink(each.record)
         for each in prepared:
             self._store(each)
+        self._settle_rules()
         self.version = delta.version
 
     def find_user(self, username: str) -> SipUser | None:
@@ -196,6 +207,12 @@ class Tables:
             self.dids[record.id] = record
             self._dids_of_number.setdefault(record.number, set()).add(record.id)
             self._settle_number(record.number)
+        elif isinstance(record, CliRule):
+            self.cli_rules[record.id] = record
+            self._note("cli_rule", record.id, prepared.problem)
+            if record.enabled:
+                self._rules_by_customer.setdefault(record.customer_id, {})[record.id] = prepared.rule
+                self._unsettled.add(record.customer_id)
         else:
             card = prepared.card
             if card is not None:
@@ -267,6 +284,8 @@ class Tables:
             self._forget("gateway", record.id)
         elif isinstance(record, Did):
             self._forget("did", record.id)
+        elif isinstance(record, CliRule):
+            self._forget("cli_rule", record.id)
         else:
             self._forget("rate_card", record.id)
 
@@ -318,6 +337,26 @@ class Tables:
             if did is not None:
                 self._dids_of_number[did.number].discard(record_id)
                 self._settle_number(did.number)
+        elif kind == "cli_rule":
+            rule = self.cli_rules.pop(record_id, None)
+            if rule is not None:
+                compiled = self._rules_by_customer.get(rule.customer_id)
+                if compiled is not None and record_id in compiled:
+                    del compiled[record_id]
+                    self._unsettled.add(rule.customer_id)
+
+    def _settle_rules(self) -> None:
+        """Bring rules that changed into the accounts that calls are decided by."""
+        for customer_id in self._unsettled:
+            rules = self._rules_by_customer.get(customer_id)
+            if not rules:
+                self._rules_by_customer.pop(customer_id, None)
+                self._account(customer_id).cli_rules = None
+            else:
+                # One that cannot be used matches nothing; losing the last one must not open the customer.
+                usable = [rule for rule in rules.values() if rule is not None]
+                self._account(customer_id).cli_rules = CliRules(usable)
+        self._unsettled.clear()
 
     def _account(self, customer_id: int) -> Account:
         account = self._accounts.get(customer_id)

@@ -13,6 +13,8 @@ from switch.policy.cards import LoadedCard
 from switch.policy.causes import Cause
 from switch.records import Candidate
 from switch.snapshot import Client, Customer, Endpoint, IngressRoute, Provider, SipUser
+from switch.wire.identity import asserted_number
+from switch.wire.message import Request
 
 MAX_DURATION_S: Final = 14_400
 
@@ -30,6 +32,7 @@ class Facts:
         user: who answered the digest challenge rightly; None: identify by address.
         kbps: what the offered codecs take at most; 0: not known, not limited.
         max_duration_s: the switch's own limit, for calls that no route limits.
+        invite: read only where a rule asks for more of it.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Facts:
         user: SipUser | None = None,
         kbps: int = 0,
         max_duration_s: int = MAX_DURATION_S,
+        invite: Request | None = None,
     ) -> None:
         self.source_ip: str = source_ip
         self.transport: str = transport
@@ -53,6 +57,14 @@ class Facts:
         self.user: SipUser | None = user
         self.kbps: int = kbps
         self.max_duration_s: int = max_duration_s
+        self.invite: Request | None = invite
+        self.asserted: str = ""
+        """The number that is asserted, where no INVITE says it."""
+
+    def pai(self) -> str:
+        """The number that P-Asserted-Identity gives; empty where there is none, or none that can be read."""
+        invite = self.invite
+        return self.asserted if invite is None else asserted_number(invite)
 
 
 class Option:
@@ -100,6 +112,8 @@ class Plan:
         self.explanation: list[Candidate] = explanation
         """`explanation[i]` is about `options[i]`, as `not_reached` until the engine says otherwise;
         behind them stand those that were skipped."""
+        self.decision: str = ""
+        """What rules did to the call, in words, for the CDR."""
         self.keys: list[int] = keys
         """Layer keys that the call occupies from now to its end: endpoint or user, customer,
         route, instance. Each attempt adds those of its provider and gateway."""

@@ -14,7 +14,7 @@ from switch.policy.causes import Cause
 from switch.policy.decide import decide
 from switch.policy.live import CUSTOMER, ENDPOINT, INSTANCE_KEY, ROUTE, USER, Live, layer_key
 from switch.policy.verdicts import Facts, Plan, Reject
-from switch.snapshot import Client, Customer, Endpoint, IngressRoute, Provider, RateCard, Record, SipUser
+from switch.snapshot import Client, CliRule, Customer, Endpoint, IngressRoute, Provider, RateCard, Record, SipUser
 from tests.fakes.carrier import CENT, CHEAP, DEAR, DEFAULT_RECORDS, NOW_MS, SELL, carrier, invite, with_
 
 
@@ -38,6 +38,7 @@ def planned(verdict: Plan | Reject) -> Plan:
     return verdict
 
 
+DENY = CliRule(id=1, customer_id=1, match="15551230001", action="deny")
 CLIENT = Client(id=1, name="Tenant", status="suspended")
 
 REFUSALS: list[tuple[Cause, tuple[Record, ...], Facts, Callable[[], Live]]] = [
@@ -77,6 +78,7 @@ REFUSALS: list[tuple[Cause, tuple[Record, ...], Facts, Callable[[], Live]]] = [
     (Cause.NO_SELL_RATE, change(Customer, 1, currency="EUR"), invite(), Live),
     (Cause.DESTINATION_BLOCKED, DEFAULT_RECORDS, invite("449001234567"), Live),
     (Cause.DESTINATION_BLOCKED, change(IngressRoute, 1, capped_rate_nanos=5 * CENT - 1), invite(), Live),
+    (Cause.CLI_REFUSED, (DENY, *DEFAULT_RECORDS), invite(), Live),
     (Cause.NO_VENDOR, change(RateCard, SELL, vendor_card_ids=()), invite(), Live),
     (Cause.NO_VENDOR, change(IngressRoute, 1, exclude_cards=(CHEAP, DEAR)), invite(), Live),
     (Cause.NO_MARGIN, change(IngressRoute, 1, profit_mode="rate", exclude_cards=(CHEAP,)), invite("4470000000"), Live),
@@ -103,7 +105,6 @@ def test_every_cause_that_policy_gives_is_tried_here() -> None:
         Cause.CREDENTIALS_MISSING,
         Cause.CREDENTIALS_WRONG,
         Cause.CREDENTIALS_THROTTLED,
-        Cause.CLI_REFUSED,
         Cause.BALANCE_INSUFFICIENT,
         Cause.DAILY_SPEND_REACHED,
         Cause.VENDORS_EXHAUSTED,

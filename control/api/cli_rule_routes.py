@@ -1,0 +1,30 @@
+"""Rules about calling numbers: the five routes of every noun, and the order of a customer's."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from control.api.crud import Owner, noun_routes
+from control.api.routing import Call, Route
+from control.services.cli_rules import CLI_RULES, CliRule, CliRuleOrder, CliRuleQuery
+from control.services.customers import CUSTOMERS
+
+
+async def reorder(call: Call) -> Any:
+    customer_id = call.path["customer_id"]
+    await CUSTOMERS.get(call.ctx, customer_id)
+    return await CLI_RULES.reorder(call.ctx, customer_id, call.body.ids)
+
+
+CLI_RULE_ROUTES: Final = [
+    *noun_routes(CLI_RULES, "/cli-rules", CliRuleQuery, owner=Owner(CUSTOMERS, "/customers", "customer_id")),
+    Route(
+        method="POST",
+        path="/customers/{customer_id:int}/cli-rules/order",
+        handler=reorder,
+        summary="Set the order in which a customer's CLI rules are asked: all their ids, the first one first.",
+        role="operator",
+        body=CliRuleOrder,
+        reply=list[CliRule],
+    ),
+]
