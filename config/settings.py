@@ -174,6 +174,19 @@ class Portal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long a mailed link to set a password can be used, once."""
 
 
+class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is told to others' servers: webhooks, and alerts by SMS."""
+
+    allow_private: bool = False
+    """Deliver to loopback, private and link-local addresses too: only where whoever may add webhooks may
+    also reach those."""
+    timeout_s: Annotated[float, msgspec.Meta(gt=0.0, le=120.0)] = 10.0
+    """Of one request, from looking the name up to the end of the answer."""
+    sms_url: str = ""
+    """Takes a POST of {"to", "text"} for each SMS, signed as webhooks are; empty: none is sent."""
+    sms_secret: str = ""
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -198,6 +211,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api: Api = Api()
     mail: Mail = Mail()
     portal: Portal = Portal()
+    events: Events = Events()
     log: Log = Log()
 
 
@@ -246,6 +260,11 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         yield "$.mail.sender: an address is needed to send mail from"
     if settings.portal.url and not settings.portal.url.startswith(("https://", "http://")):
         yield "$.portal.url: an http or https URL"
+    if settings.events.sms_url:
+        if not settings.events.sms_url.startswith(("https://", "http://")):
+            yield "$.events.sms_url: an http or https URL"
+        if not settings.events.sms_secret:
+            yield "$.events.sms_secret: requests to $.events.sms_url are signed with it"
     if not settings.sip.listeners:
         yield "$.sip.listeners: at least one is needed"
     if not settings.sip.realm or not settings.sip.realm.isprintable() or '"' in settings.sip.realm:

@@ -33,6 +33,7 @@ from control.schedule import Schedule
 from control.services import minimum_payments, recalculation_steps
 from control.services.admin_keys import ensure_first_key
 from control.services.context import Context, wall_ms
+from control.services.courier import Courier
 from control.services.mail import Mailer
 from control.services.portal_gate import PortalGate
 from control.store import postgres
@@ -122,6 +123,7 @@ class ControlPlane:
             max_duration_s=self._settings.timers.max_duration_s,
             mail=Mailer(self._settings.mail) if self._settings.mail.host else None,
             portal=PortalGate(self._folder, wall_ms, self._settings.portal),
+            events=self._settings.events,
         )
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)
@@ -149,6 +151,7 @@ class ControlPlane:
         self._start(recalculation_steps.run(context), "recalculations")
         self._start(minimum_payments.run(context), "minimum payments")
         self._start(context.replays.run(), "replays")
+        self._start(Courier(context).run(), "deliveries")
         self._start(self._announce(server, link, url, key_file), "start")
         try:
             await server.serve(sockets=[listening])

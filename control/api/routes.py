@@ -17,6 +17,7 @@ from control.api.portal_routes import CONTACT_ROUTES, PORTAL_ROUTES
 from control.api.recalculation_routes import RECALCULATION_ROUTES
 from control.api.routing import Route
 from control.api.uploads import UPLOAD_BYTES_MAX
+from control.api.webhook_routes import WEBHOOK_ROUTES
 from control.services.admin_keys import ADMIN_KEYS, AdminKeyCreated, AdminKeyNew, AdminKeyQuery
 from control.services.audit import AuditQuery, AuditRow
 from control.services.cdr_detail import CdrDetail
@@ -277,6 +278,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *CREDIT_ROUTES,
     *RECALCULATION_ROUTES,
     *ANALYSIS,
+    *WEBHOOK_ROUTES,
     *_KEYS,
     *_INSTALLATION,
 )

@@ -254,8 +254,13 @@ async def cdr_row_of(tx: Tx, cdr_id: str) -> RowMapping:
 async def last_number(ctx: Context) -> int:
     """Where an export that begins now ends, and the next one begins."""
     async with ctx.store.read() as tx:
-        query = select(tables.cdrs.c.number).order_by(tables.cdrs.c.number.desc()).limit(1)
-        return (await tx.execute(query)).scalar_one_or_none() or 0
+        return await newest_number(tx)
+
+
+async def newest_number(tx: Tx) -> int:
+    """Of the CDR that came last; 0 where there is none."""
+    query = select(tables.cdrs.c.number).order_by(tables.cdrs.c.number.desc()).limit(1)
+    return (await tx.execute(query)).scalar_one_or_none() or 0
 
 
 async def export(ctx: Context, query: CdrExportQuery, upto: int) -> AsyncIterator[list[CdrShown]]:

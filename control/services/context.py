@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from sqlalchemy import insert, select, update
 
+from config.settings import Events
 from control.services.mail import Mailer
 from control.services.portal_gate import PortalGate
 from control.services.replay_runs import Replays
@@ -156,6 +157,7 @@ class Context:
         replays: Replays | None = None,
         mail: Mailer | None = None,
         portal: PortalGate | None = None,
+        events: Events | None = None,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -176,6 +178,8 @@ class Context:
         self.mail = mail
         """None: the installation sends no mail."""
         self.portal = PortalGate(data_folder, now_ms) if portal is None else portal
+        self.events = Events() if events is None else events
+        """How others' servers are told of what happens."""
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -196,6 +200,7 @@ class Context:
             replays=self.replays,
             mail=self.mail,
             portal=self.portal,
+            events=self.events,
         )
 
     @asynccontextmanager

@@ -43,6 +43,7 @@ from control.services.number_blocks import NUMBER_BLOCKS
 from control.services.pages import ListQuery, Search, contains, filter_rows
 from control.services.records import customer_record
 from control.services.sip_users import SIP_USERS
+from control.services.webhooks import WEBHOOKS
 from control.store import tables
 from control.store.contact_tables import contacts
 from control.store.engine import Tx, to_json
@@ -162,6 +163,7 @@ class Customers(Noun[CustomerNew, Customer]):
     amounts = ("debit_limit", "minimum_payment", "daily_spend_limit")
     moments = ("penalty_until",)
     fixed = ("currency",)
+    event = "customer.changed"
     sorts = ("name", "id", "status", "created_at", "updated_at")
     search = ("name_key", "tags", "paypal_email", "address")
 
@@ -208,8 +210,19 @@ class Customers(Noun[CustomerNew, Customer]):
             raise Conflict(f"The customer has {len(calls)} live calls.", references=references)
         await super().archive(ctx, row_id, expected)
 
+    def event_customer(self, row: RowMapping) -> int:
+        return int(row["id"])
+
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
-        for noun in (ENDPOINTS, SIP_USERS, NUMBER_BLOCKS, INGRESS_ROUTES, CLI_RULES, CONTACTS):
+        for noun in (
+            ENDPOINTS,
+            SIP_USERS,
+            NUMBER_BLOCKS,
+            INGRESS_ROUTES,
+            CLI_RULES,
+            CONTACTS,
+            WEBHOOKS,
+        ):
             for owned in await noun.rows_of(change.tx, "customer_id", row["id"]):
                 await noun.archive_in(change, owned["id"])
 

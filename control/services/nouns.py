@@ -26,6 +26,7 @@ from control.services.fields import (
     percent_ppm,
     percent_text,
 )
+from control.services.outbox import Event, emit
 from control.services.pages import ListQuery, Page, filter_rows, read_page
 from control.services.problems import convert
 from control.store.engine import Tx
@@ -53,6 +54,8 @@ class Noun(Generic[NewT, OutT]):
     """Fields that never change after creation: 409."""
     sorts: tuple[str, ...] = ("id", "created_at", "updated_at")
     search: tuple[str, ...] = ()
+    event: Event | None = None
+    """Emitted at each change of a row, where others may want to hear of it."""
 
     # --- hooks
 
@@ -66,6 +69,11 @@ class Noun(Generic[NewT, OutT]):
     async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
         """What would point to nothing if this row went."""
         return []
+
+    def event_customer(self, row: RowMapping) -> int | None:
+        """Whose event a change of this row is."""
+        found: int | None = row.get("customer_id")
+        return found
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
         """Archive what belongs to the row alone and goes with it."""
@@ -151,7 +159,10 @@ class Noun(Generic[NewT, OutT]):
             raise Conflict(f"The {self.title} is in use.", references=references)
         await self.archive_owned(change, row)
         await self.write(change, row, {"archived_ms": change.now_ms})
-        await change.audit("archive", self.name, row_id, before=self.struct(row))
+        gone = self.struct(row)
+        await change.audit("archive", self.name, row_id, before=gone)
+        if self.event is not None:
+            await emit(change, self.event, self._told("archive", gone, gone), customer_id=self.event_customer(row))
         record = await self.record(change.tx, row)
         if record is not None:
             change.remove.append(Key(kind=self.name, id=row_id))
@@ -270,10 +281,25 @@ class Noun(Generic[NewT, OutT]):
         out = self.struct(row)
         old = None if before is None else self.struct(before)
         await change.audit(action, self.name, row["id"], before=old, after=out)
+        if self.event is not None:
+            await emit(change, self.event, self._told(action, old, out), customer_id=self.event_customer(row))
         record = await self.record(change.tx, row)
         if record is not None:
             change.put.append(record)
         return out
+
+    def _told(self, action: str, old: OutT | None, out: OutT) -> dict[str, Any]:
+        """What an event says of a change: which fields, and never what stands in them but the status."""
+        of_every_change = ("row_version", "updated_at")
+        changed = [
+            name
+            for name in out.__struct_fields__
+            if name not in of_every_change and (old is None or getattr(old, name) != getattr(out, name))
+        ]
+        told: dict[str, Any] = {"id": out.id, "action": action, "row_version": out.row_version}  # type: ignore[attr-defined]
+        if "status" in out.__struct_fields__:
+            told["status"] = out.status  # type: ignore[attr-defined]
+        return {**told, "changed": changed}
 
     def _checked_version(self, row: RowMapping, sent: dict[str, Any], expected: int | None) -> dict[str, Any]:
         current = row["row_version"]

@@ -208,7 +208,7 @@ async def page_cdrs(ctx: Context, query: OwnCdrQuery) -> Page[OwnCdr]:
     if len(rows) > query.limit:
         rows = rows[: query.limit]
         next_cursor = make_cursor("-invited", rows[-1]["invited_ms"], rows[-1]["number"])
-    return Page(items=[_cdr(row) for row in rows], next_cursor=next_cursor)
+    return Page(items=[own_cdr(row) for row in rows], next_cursor=next_cursor)
 
 
 async def get_cdr(ctx: Context, cdr_id: str) -> OwnCdrDetail:
@@ -220,7 +220,7 @@ async def get_cdr(ctx: Context, cdr_id: str) -> OwnCdrDetail:
         raise NotFound("cdr", cdr_id)
     known = await cdr_detail.get(ctx, cdr_id)
     return OwnCdrDetail(
-        **msgspec.structs.asdict(_cdr(row)),
+        **msgspec.structs.asdict(own_cdr(row)),
         effective=_part(known.effective, OwnCharge),
         corrections=[_part(each, OwnCorrection) for each in known.corrections if each.side == "sell"],
     )
@@ -303,7 +303,7 @@ async def _export(ctx: Context, query: OwnCdrFilter) -> AsyncIterator[list[OwnCd
         async with ctx.store.read() as tx:
             rows = list((await tx.execute(statement.where(c.number > after))).mappings())
         if rows:
-            yield [_cdr(row) for row in rows]
+            yield [own_cdr(row) for row in rows]
         if len(rows) < EXPORT_ROWS:
             return
         after = rows[-1]["number"]
@@ -332,7 +332,7 @@ def _filtered(ctx: Context, query: OwnCdrFilter) -> Select[Any]:
     return statement
 
 
-def _cdr(row: RowMapping) -> OwnCdr:
+def own_cdr(row: RowMapping) -> OwnCdr:
     return OwnCdr(
         **{
             name: row[name]
