@@ -6,6 +6,7 @@ from typing import Final
 
 from control.api import handlers
 from control.api.analysis import ANALYSIS
+from control.api.billing_routes import BILLING_ROUTES
 from control.api.cli_rule_routes import CLI_RULE_ROUTES
 from control.api.client_routes import CLIENT_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
@@ -275,6 +276,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_REVISIONS,
     *_CALLS,
     *MONEY_ROUTES,
+    *BILLING_ROUTES,
     *CREDIT_ROUTES,
     *RECALCULATION_ROUTES,
     *ANALYSIS,

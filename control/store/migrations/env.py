@@ -11,6 +11,7 @@ from control.store import (  # noqa: F401  they join METADATA
     did_tables,
     minimum_payment_tables,
     outbox_tables,
+    package_tables,
     recalculation_tables,
 )
 from control.store.tables import METADATA

@@ -1,0 +1,51 @@
+"""What billing does by itself: packages charged, free minutes given back.
+
+One loop, and each part tried on its own: one that fails is said aloud, tried again at the next look, and
+holds up no other. All of them catch up on what passed while nobody looked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.services import free_minutes, package_charges
+from control.services.context import Context
+from control.services.errors import ServiceError
+
+LOOK_S: Final = 30.0
+"""How late after midnight a period is charged."""
+
+PARTS: Final[tuple[tuple[str, Callable[[Context], Awaitable[int]]], ...]] = (
+    # Free minutes first: what they give back is no spend.
+    ("free minutes", free_minutes.run_due),
+    ("packages", package_charges.run_due),
+)
+
+log = structlog.get_logger("control.billing")
+
+
+async def run(ctx: Context) -> None:
+    """Look until cancelled."""
+    while True:
+        await run_due(ctx)
+        await asyncio.sleep(LOOK_S)
+
+
+async def run_due(ctx: Context) -> dict[str, int]:
+    """Do what is due, in this order; what came of each part that did something."""
+    done: dict[str, int] = {}
+    for name, part in PARTS:
+        try:
+            count = await part(ctx)
+        except (SQLAlchemyError, ServiceError, OSError) as error:
+            log.error("billing failed", part=name, reason=str(error))
+            continue
+        if count:
+            done[name] = count
+            log.info("billed", part=name, count=count)
+    return done
