@@ -8,6 +8,7 @@ from control.api import handlers
 from control.api.analysis import ANALYSIS
 from control.api.billing_routes import BILLING_ROUTES
 from control.api.cli_rule_routes import CLI_RULE_ROUTES
+from control.api.client_billing_routes import CLIENT_BILLING_ROUTES
 from control.api.client_routes import CLIENT_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
@@ -269,6 +270,7 @@ _INSTALLATION: Final = [
 ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
     *CLIENT_ROUTES,
+    *CLIENT_BILLING_ROUTES,
     *CUSTOMER_ROUTES,
     *CLI_RULE_ROUTES,
     *CONTACT_ROUTES,

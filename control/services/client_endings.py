@@ -7,19 +7,27 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
 from control.services import occupancies
 from control.services.context import Change, Context
-from control.services.errors import Reference
+from control.services.errors import Conflict, FieldError, Reference
 from control.services.occupancies import OCCUPANCIES
 from control.services.periods import day_at
+from control.services.purchases import PURCHASES
+from control.store import tables
+from control.store.client_bill_tables import client_bills, purchases
 from control.store.engine import Tx
 
 
 async def end_owned(ctx: Context, change: Change, client: RowMapping) -> None:
-    """Of a client that became inactive: its rooms are free again from the day after its last one."""
+    """Of a client that became inactive: from the day after its last one its rooms are free, and it buys nothing."""
     await occupancies.release(change, client["id"], day_after_last(client))
+    last = day_after_last(client) - timedelta(days=1)
+    for row in await PURCHASES.rows_of(change.tx, "client_id", client["id"]):
+        if row["end_date"] is None or row["end_date"] > last.isoformat():
+            await PURCHASES.end(change, row, last)
 
 
 async def archive_owned(change: Change, client: RowMapping) -> None:
@@ -27,11 +35,33 @@ async def archive_owned(change: Change, client: RowMapping) -> None:
     for row in await OCCUPANCIES.rows_of(change.tx, "client_id", client["id"]):
         written = await OCCUPANCIES.write(change, row, {"archived_ms": change.now_ms})
         await change.audit("archive", "occupancy", row["id"], before=OCCUPANCIES.struct(written))
+    for row in await PURCHASES.rows_of(change.tx, "client_id", client["id"]):
+        written = await PURCHASES.write(change, row, {"archived_ms": change.now_ms})
+        await change.audit("archive", "purchase", row["id"], before=PURCHASES.struct(written))
 
 
 async def kept_for(tx: Tx, client_id: int) -> list[Reference]:
-    """What a client must be kept for."""
-    return []
+    """What a client must be kept for: its bills, those that are to come too."""
+    bills = select(client_bills.c.id, client_bills.c.number).where(client_bills.c.client_id == client_id)
+    found = [
+        Reference("client_bill", str(each), f"bill {number}") for each, number in await tx.execute(bills.limit(100))
+    ]
+    if found:
+        return found
+    c = purchases.c
+    bought = select(c.id, c.name).where(c.client_id == client_id, c.archived_ms.is_(None)).limit(100)
+    was_active = select(tables.clients.c.activated_ms).where(tables.clients.c.id == client_id)
+    if (await tx.execute(was_active)).scalar_one() is None:
+        return []
+    return [Reference("purchase", str(each), name) for each, name in await tx.execute(bought)]
+
+
+async def check_currency_free(tx: Tx, client_id: int) -> None:
+    """Raises `Conflict` where something was bought or billed: that stays in the currency it has."""
+    for table in (purchases, client_bills):
+        if (await tx.execute(select(table.c.id).where(table.c.client_id == client_id).limit(1))).first() is not None:
+            detail = "What the client has bought or was billed is in the currency of now."
+            raise Conflict(detail, errors=[FieldError("currency", detail)])
 
 
 def day_after_last(client: RowMapping) -> date:

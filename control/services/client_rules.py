@@ -9,6 +9,7 @@ made by this rule moves along.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.days import begin_ms, day_of, end_ms, year_after
 from control.services.errors import Conflict, FieldError, invalid
-from control.services.periods import day_at
+from control.services.periods import Period, Rule, day_at, period_of
 
 Status = Literal["new", "scheduled", "active", "suspended", "inactive"]
 
@@ -29,6 +30,8 @@ MOVES: Final[dict[Status, tuple[Status, ...]]] = {
 }
 """From each status to where. Inactive is final: numbers have gone by then."""
 
+MONTHLY: Final = Rule("monthly")
+BILL_DELAY_MS: Final = 3_600_000
 OWN_DATES: Final = ("suspend_at", "reactivate_at", "decommission_at")
 
 
@@ -67,13 +70,14 @@ def resolve(wanted: Wanted, before: RowMapping | None, now_ms: int) -> dict[str,
     _check_dates(wanted, before, now_ms)
     ends = [ms for ms in (contract_ms, wanted.decommission_at_ms) if ms is not None]
     ends_at_ms = min(ends, default=None)
-    values = {
+    values: dict[str, Any] = {
         "start_date": start_date,
         "starts_at_ms": starts_at_ms,
         "end_date": end_date,
         "ends_at_ms": ends_at_ms,
         **_life(wanted.status, before, starts_at_ms, ends_at_ms, now_ms),
     }
+    values |= _bills(zone, before, values["activated_ms"])
     # What a scheduled change was for has come about by itself, or by hand: left in place it would come again.
     if wanted.status == "inactive":
         values |= {f"{name}_ms": None for name in OWN_DATES}
@@ -83,6 +87,16 @@ def resolve(wanted: Wanted, before: RowMapping | None, now_ms: int) -> dict[str,
         if wanted.status == "active" and _is_as_before(before, "reactivate_at_ms", wanted.reactivate_at_ms):
             values["reactivate_at_ms"] = wanted.reactivate_at_ms if wanted.suspend_at_ms is not None else None
     return values
+
+
+def month_named(name: str) -> Period:
+    """The month `2027-02`; ValueError where the calendar has none of that name."""
+    return period_of(MONTHLY, date.fromisoformat(f"{name}-01"))
+
+
+def bill_due_ms(month: str, time_zone: str) -> int:
+    """When a month's bill is drawn up: when the month is over there, and its last calls are in the store."""
+    return month_named(month).end_ms(time_zone) + BILL_DELAY_MS
 
 
 def check_management(new_status: Status, contract_end: str | None, dates: dict[str, Any]) -> None:
@@ -167,3 +181,11 @@ def _life(
     if status == "inactive" and ended_ms is None:
         ended_ms = now_ms if ends_at_ms is None else min(now_ms, ends_at_ms)
     return {"activated_ms": activated_ms, "ended_ms": ended_ms}
+
+
+def _bills(zone: str, before: RowMapping | None, activated_ms: int | None) -> dict[str, Any]:
+    """The next month to be billed, and when: the first is that in which the client is active first."""
+    month = None if before is None else before["bill_month"]
+    if activated_ms is not None and (before is None or before["activated_ms"] is None):
+        month = day_at(activated_ms, zone).isoformat()[:7]
+    return {"bill_month": month, "bill_due_ms": None if month is None else bill_due_ms(month, zone)}

@@ -131,6 +131,8 @@ class Clients(Noun[ClientNew, Client]):
         await self.check_unique(change.tx, before, "name", detail, name_key=columns["name_key"])
         check_time_zone("time_zone", new.time_zone)
         check_currency("currency", new.currency)
+        if before is not None and before["currency"] != new.currency:
+            await client_endings.check_currency_free(change.tx, before["id"])
         if new.type == "virtual" and new.offices:
             raise invalid("offices", "a virtual client has no offices")
         if before is not None:
@@ -143,7 +145,8 @@ class Clients(Noun[ClientNew, Client]):
         wanted = msgspec.convert({**columns, "status": new.status}, Wanted)
         values = resolve(wanted, before, change.now_ms)
         if before is not None and before["is_management"]:
-            values["activated_ms"] = None
+            # It is the house itself, and is not billed.
+            values |= {"activated_ms": None, "bill_month": None, "bill_due_ms": None}
         return {**values, **await self._billing_ref(change.tx, new, before)}
 
     async def update_in(

@@ -110,6 +110,9 @@ clients: Final = Table(
     # Between these two it is billed: from when it was active first, until it became inactive.
     Column("activated_ms", BigInteger),
     Column("ended_ms", BigInteger),
+    # The next month to be billed, and when that is due; NULL where none is to come.
+    Column("bill_month", String(7)),
+    Column("bill_due_ms", BigInteger),
     # Steps of the wizard that are done; NULL where it was made without, or is finished.
     Column("wizard", JSON(none_as_null=True)),
     *_stamps(),

@@ -6,6 +6,7 @@ from alembic import context
 
 from control.store import (  # noqa: F401  they join METADATA
     cli_rule_tables,
+    client_bill_tables,
     client_tables,
     contact_tables,
     did_tables,

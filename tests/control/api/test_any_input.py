@@ -78,7 +78,7 @@ class Planes:
 
 def path_of(route: Route, row_id: int) -> str:
     path = route.path
-    for name in ("row_id", "customer_id", "provider_id", "card_id", "revision_id"):
+    for name in ("row_id", "customer_id", "provider_id", "card_id", "revision_id", "client_id", "site_id", "bill_id"):
         path = path.replace(f"{{{name}:int}}", str(row_id))
     return path.replace("{cdr_id:str}", "0" * 32)
 
