@@ -30,7 +30,7 @@ from control.link import SwitchLink
 from control.places import KEY_FILE, LOCK_FILE, SWITCH_SOCKET, URL_FILE
 from control.publish import SwitchPublisher
 from control.schedule import Schedule
-from control.services import billing_runs, client_bills, minimum_payments, recalculation_steps
+from control.services import billing_runs, client_bills, did_schedule, minimum_payments, recalculation_steps
 from control.services.admin_keys import ensure_first_key
 from control.services.context import Context, wall_ms
 from control.services.courier import Courier
@@ -152,6 +152,7 @@ class ControlPlane:
         self._start(minimum_payments.run(context), "minimum payments")
         self._start(billing_runs.run(context), "billing")
         self._start(client_bills.run(context), "bills of clients")
+        self._start(did_schedule.run(context), "DIDs")
         self._start(context.replays.run(), "replays")
         self._start(Courier(context).run(), "deliveries")
         self._start(self._announce(server, link, url, key_file), "start")

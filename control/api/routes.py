@@ -13,6 +13,7 @@ from control.api.client_routes import CLIENT_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
+from control.api.did_routes import DID_ROUTES
 from control.api.metrics import CONTENT_TYPE
 from control.api.money_routes import MONEY_ROUTES
 from control.api.portal_routes import CONTACT_ROUTES, PORTAL_ROUTES
@@ -28,6 +29,8 @@ from control.services.clients import CLIENTS, ClientQuery
 from control.services.contacts import CONTACTS, ContactQuery
 from control.services.customers import CUSTOMERS, CustomerQuery
 from control.services.deck_import import DeckDiff
+from control.services.did_fields import DidQuery
+from control.services.dids import DIDS
 from control.services.endpoints import ENDPOINTS, EndpointQuery
 from control.services.gateways import GATEWAYS, GatewayQuery, GatewayStats
 from control.services.ingress_routes import INGRESS_ROUTES, IngressRouteQuery
@@ -55,6 +58,7 @@ _CONFIGURATION: Final = [
     *noun_routes(PROVIDERS, "/providers", ProviderQuery),
     *noun_routes(GATEWAYS, "/gateways", GatewayQuery, owner=_PROVIDER),
     *noun_routes(RATE_CARDS, "/rate-cards", RateCardQuery),
+    *noun_routes(DIDS, "/dids", DidQuery, owner=_CUSTOMER),
 ]
 
 _REVISION: Final = "/rate-cards/{card_id:int}/revisions/{revision_id:int}"
@@ -273,6 +277,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *CLIENT_BILLING_ROUTES,
     *CUSTOMER_ROUTES,
     *CLI_RULE_ROUTES,
+    *DID_ROUTES,
     *CONTACT_ROUTES,
     *PORTAL_ROUTES,
     *_REVISIONS,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -18,9 +16,10 @@ from control.services.clients import CLIENTS
 from control.services.contacts import CONTACTS
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
+from control.services.did_life import release_numbers
 from control.services.email_addresses import check_email
 from control.services.endpoints import ENDPOINTS
-from control.services.errors import Conflict, FieldError, Invalid, NotFound, Reference, SwitchAway, invalid
+from control.services.errors import Conflict, FieldError, Invalid, NotFound, Reference, SwitchAway, gathered, invalid
 from control.services.fields import (
     Amount,
     Channels,
@@ -46,6 +45,7 @@ from control.services.sip_users import SIP_USERS
 from control.services.webhooks import WEBHOOKS
 from control.store import tables
 from control.store.contact_tables import contacts
+from control.store.did_tables import dids
 from control.store.engine import Tx, to_json
 from switch.snapshot import Record
 
@@ -116,7 +116,7 @@ _Found = Annotated[
     Search,
     Meta(
         description="Part of a name, tag, address or e-mail address, of a contact's name, login or phone number, "
-        "or of what calls come with: an endpoint's host, a SIP user's name."
+        "or of what calls come with: an endpoint's host, a SIP user's name, a DID."
     ),
 ]
 
@@ -148,6 +148,7 @@ class CustomerQuery(ListQuery, frozen=True, kw_only=True):
 SEARCHED: Final[tuple[tuple[Table, str], ...]] = (
     (tables.endpoints, "host"),
     (tables.sip_users, "username"),
+    (dids, "number"),
     (contacts, "name"),
     (contacts, "email"),
     (contacts, "phone"),
@@ -172,15 +173,15 @@ class Customers(Noun[CustomerNew, Customer]):
         detail = "Another customer has this name."
         await self.check_unique(change.tx, before, "name", detail, name_key=columns["name_key"])
         found: list[FieldError] = []
-        with _gathered(found):
+        with gathered(found):
             check_currency("currency", new.currency)
-        with _gathered(found):
+        with gathered(found):
             check_time_zone("time_zone", new.time_zone)
         if new.paypal_email:
-            with _gathered(found):
+            with gathered(found):
                 check_email("paypal_email", new.paypal_email)
         if new.website:
-            with _gathered(found):
+            with gathered(found):
                 _check_website("website", new.website)
         for path in ("minimum_payment", "daily_spend_limit"):
             amount = getattr(new, path)
@@ -189,10 +190,10 @@ class Customers(Noun[CustomerNew, Customer]):
         is_period_new = before is None or before["minimum_payment_period"] != new.minimum_payment_period
         if is_period_new and new.minimum_payment_period is not None and new.minimum_payment is None:
             found.append(FieldError("minimum_payment_period", "needs a minimum_payment"))
-        with _gathered(found):
+        with gathered(found):
             _check_status(new, before, columns["penalty_until_ms"], change.now_ms)
         if new.client_id is not None and (before is None or before["client_id"] != new.client_id):
-            with _gathered(found):
+            with gathered(found):
                 await self._check_client(change.tx, new.client_id, before)
         if found:
             raise Invalid(found)
@@ -214,6 +215,7 @@ class Customers(Noun[CustomerNew, Customer]):
         return int(row["id"])
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
+        await release_numbers(change, row["id"], "the customer was archived")
         for noun in (
             ENDPOINTS,
             SIP_USERS,
@@ -301,15 +303,6 @@ def _check_status(new: CustomerNew, before: RowMapping | None, until_ms: int | N
             raise invalid("penalty_until", "a penalty needs an end")
         if until_ms <= now_ms:
             raise invalid("penalty_until", f"not after now ({ms_moment(now_ms).isoformat()})")
-
-
-@contextmanager
-def _gathered(found: list[FieldError]) -> Iterator[None]:
-    """All that is wrong is said at once: whoever fills a form or a file wants to mend it in one go."""
-    try:
-        yield
-    except Invalid as error:
-        found.extend(error.errors)
 
 
 def _check_website(path: str, text: str) -> None:

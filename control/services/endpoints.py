@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
+from control.services.did_references import dids_ringing
 from control.services.errors import Conflict, FieldError, Reference, invalid
 from control.services.fields import (
     Channels,
@@ -96,9 +97,17 @@ class Endpoints(Noun[EndpointNew, Endpoint]):
         check_dial_pattern("dial_pattern", new.dial_pattern)
         if new.direction == "ingress":
             return {"host": address_or_name("host", new.host)}
+        if before is not None and before["direction"] == "ingress":
+            ringing = await dids_ringing(change.tx, self.name, before)
+            if ringing:
+                detail = "DIDs ring this endpoint: it has to receive calls."
+                raise Conflict(detail, errors=[FieldError("direction", detail)], references=ringing)
         host = network_text("host", new.host)
         await self._check_shared(change.tx, host, new, before)
         return {"host": host}
+
+    async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
+        return await dids_ringing(tx, self.name, row)
 
     async def record(self, tx: Tx, row: RowMapping) -> Record:
         return endpoint_record(row)

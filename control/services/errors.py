@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -80,3 +81,12 @@ class MailFailed(ServiceError):
 
 def invalid(path: str, reason: str) -> Invalid:
     return Invalid([FieldError(path, reason)])
+
+
+@contextmanager
+def gathered(found: list[FieldError]) -> Iterator[None]:
+    """All that is wrong is said at once: whoever fills a form or a file wants to mend it in one go."""
+    try:
+        yield
+    except Invalid as error:
+        found.extend(error.errors)

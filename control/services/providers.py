@@ -11,6 +11,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
+from control.services.did_references import dids_with
 from control.services.errors import Reference
 from control.services.fields import Channels, Cps, Currency, Label, Moment, Name, Notes, TechPrefix, Timers
 from control.services.gateways import GATEWAYS
@@ -69,7 +70,8 @@ class Providers(Noun[ProviderNew, Provider]):
     async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
         cards = tables.rate_cards
         query = select(cards.c.id, cards.c.name).where(cards.c.provider_id == row["id"], cards.c.archived_ms.is_(None))
-        return [Reference("rate_card", str(row_id), name) for row_id, name in await tx.execute(query)]
+        priced = [Reference("rate_card", str(row_id), name) for row_id, name in await tx.execute(query)]
+        return priced + await dids_with(tx, "provider_id", row["id"])
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
         for gateway in await GATEWAYS.rows_of(change.tx, "provider_id", row["id"]):

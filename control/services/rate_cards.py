@@ -11,7 +11,8 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
-from control.services.errors import Reference, invalid
+from control.services.did_references import dids_with
+from control.services.errors import Conflict, FieldError, Reference, invalid
 from control.services.fields import Amount, Currency, Id, Label, Moment, Name, Notes, amount_nanos, check_time_zone
 from control.services.ingress_routes import CardIds, Priority, check_buy_card
 from control.services.nouns import Noun
@@ -82,6 +83,11 @@ class RateCards(Noun[RateCardNew, RateCard]):
             raise invalid("max_cost", "below 0")
         if new.direction == "buy":
             await self._check_buy(change.tx, new)
+            if before is not None and before["provider_id"] != new.provider_id:
+                bought = await dids_with(change.tx, "provider_card_id", before["id"])
+                if bought:
+                    detail = "DIDs of its provider are priced by this card."
+                    raise Conflict(detail, errors=[FieldError("provider_id", detail)], references=bought)
         elif new.provider_id is not None:
             raise invalid("provider_id", "a sell card is nobody's price list")
         for place, card_id in enumerate(new.vendor_card_ids):
@@ -101,6 +107,8 @@ class RateCards(Noun[RateCardNew, RateCard]):
         for card in (await tx.execute(select(cards).where(cards.c.archived_ms.is_(None)))).mappings():
             if row["id"] in card["vendor_card_ids"]:
                 found.append(Reference("rate_card", str(card["id"]), card["name"]))
+        for column in ("provider_card_id", "customer_card_id"):
+            found += await dids_with(tx, column, row["id"])
         return found
 
     async def record(self, tx: Tx, row: RowMapping) -> Record:

@@ -11,11 +11,13 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import current_version, wall_ms
 from control.store import tables
 from control.store.cli_rule_tables import cli_rules
+from control.store.did_tables import dids
 from control.store.engine import Tx
 from switch.snapshot import (
     Client,
     CliRule,
     Customer,
+    Did,
     Endpoint,
     Gateway,
     IngressRoute,
@@ -70,6 +72,15 @@ def rate_card_record(row: RowMapping, revisions: tuple[Revision, ...]) -> RateCa
     return _fill(RateCard, row, revisions=revisions)
 
 
+def rings(row: RowMapping) -> bool:
+    """Whether calls to a DID are anybody's: the switch knows no others."""
+    return bool(row["state"] == "assigned" and row["enabled"])
+
+
+def did_record(row: RowMapping) -> Did:
+    return _fill(Did, row)
+
+
 async def whole_snapshot(tx: Tx, now_ms: int | None = None) -> tuple[Record, ...]:
     """Every record that is not archived, those referred to before those that refer."""
     records: list[Record] = []
@@ -92,6 +103,7 @@ async def whole_snapshot(tx: Tx, now_ms: int | None = None) -> tuple[Record, ...
         records.append(rate_card_record(row, revisions.get(row["id"], ())))
     for table, recorder in last:
         records.extend(recorder(row) for row in await _alive(tx, table))
+    records.extend(did_record(row) for row in await _alive(tx, dids) if rings(row))
     return tuple(records)
 
 

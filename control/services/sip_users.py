@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
+from control.services.did_references import dids_ringing
 from control.services.endpoints import CliPrefix, DialPattern, ForceFrom, StripDigits, check_dial_pattern
 from control.services.errors import Conflict, FieldError, Reference, invalid
 from control.services.fields import Channels, Codecs, Cps, Id, Label, Moment, Transport
@@ -90,6 +91,9 @@ class SipUsers(Noun[SipUserNew, SipUser]):
         check_dial_pattern("dial_pattern", new.dial_pattern)
         allowed = [network_text(f"ip_allow_list[{n}]", text) for n, text in enumerate(new.ip_allow_list)]
         return {"realm": realm, "ip_allow_list": allowed, **_hashes(new, realm, before)}
+
+    async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
+        return await dids_ringing(tx, self.name, row)
 
     async def record(self, tx: Tx, row: RowMapping) -> Record:
         return sip_user_record(row)

@@ -115,6 +115,25 @@ CHECKS: Final = (
         "{amount_nanos} against entry {reversed_id} of {reversed_nanos}",
     ),
     Check(
+        "did_charges_have_their_entries",
+        "Each charge of a DID has one fee of its net amount and tax, and one that is free has none.",
+        "SELECT 'did' AS noun, d.did_id AS id, d.first_day AS first_day, d.net_nanos AS net_nanos,"
+        " d.tax_nanos AS tax_nanos, e.amount_nanos AS amount_nanos"
+        " FROM did_charges d LEFT JOIN ledger_entries e ON e.id = d.entry_id AND e.kind = 'fee'"
+        " AND e.customer_id = d.customer_id"
+        " WHERE (d.net_nanos <> 0) <> (d.entry_id IS NOT NULL)"
+        " OR (d.entry_id IS NOT NULL AND (e.id IS NULL OR e.amount_nanos <> -d.net_nanos - d.tax_nanos)) ORDER BY d.id",
+        "from {first_day}: net {net_nanos}, tax {tax_nanos}, entry {amount_nanos}",
+    ),
+    Check(
+        "did_entries_have_their_charge",
+        "Each ledger entry of a DID is the one that its charge names.",
+        "SELECT 'ledger_entry' AS noun, e.id AS id, e.amount_nanos AS amount_nanos, e.reference AS reference"
+        " FROM ledger_entries e LEFT JOIN did_charges d ON d.entry_id = e.id"
+        " WHERE e.kind = 'fee' AND e.reference LIKE 'did:%' AND d.id IS NULL ORDER BY e.id",
+        "{amount_nanos} for {reference}, no charge",
+    ),
+    Check(
         "corrections_have_their_entries",
         "Each booked correction of a charge has one adjustment of its difference; no other line has one.",
         "SELECT 'recalculation' AS noun, l.recalculation_id AS id, l.cdr_id AS cdr_id,"

@@ -65,6 +65,8 @@ dids: Final = Table(
     # The first day, on the customer's calendar, that is not charged yet; none while nobody has the number.
     Column("charge_from", String(10)),
     Column("charge_due_ms", BigInteger),
+    # Its setup is still to be charged: the client of its customer has not begun.
+    Column("is_setup_due", Boolean, nullable=False, server_default=text("false")),
     *_stamps(),
 )
 _ALIVE = dids.c.archived_ms.is_(None)

@@ -78,6 +78,7 @@ def upgrade() -> None:
         sa.Column("last_customer_id", BIG, nullable=True),
         sa.Column("charge_from", sa.String(length=10), nullable=True),
         sa.Column("charge_due_ms", BIG, nullable=True),
+        sa.Column("is_setup_due", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         *_stamps(),
         _points("dids", "provider_id", "providers"),
         _points("dids", "provider_card_id", "rate_cards"),

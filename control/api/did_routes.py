@@ -1,0 +1,119 @@
+"""DIDs: the steps of their life, many at once, files, and what they were charged."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from control.api.routing import Call, Route
+from control.services import did_life, did_views
+from control.services.customers import CUSTOMERS
+from control.services.dids import DIDS
+from control.services.pages import ListQuery, Page
+
+_DID: Final = "/dids/{row_id:int}"
+
+
+async def allocate(call: Call) -> Any:
+    return await did_life.allocate(call.ctx, call.path["row_id"], call.body, call.version)
+
+
+async def assign(call: Call) -> Any:
+    return await did_life.assign(call.ctx, call.path["row_id"], call.body, call.version)
+
+
+async def release(call: Call) -> Any:
+    return await did_life.release(call.ctx, call.path["row_id"], call.body, call.version)
+
+
+async def set_free(call: Call) -> Any:
+    return await did_life.set_free(call.ctx, call.path["row_id"], call.version)
+
+
+async def list_charges(call: Call) -> Any:
+    return await did_views.page_charges(call.ctx, call.query)
+
+
+async def list_charges_of_did(call: Call) -> Any:
+    did_id = call.path["row_id"]
+    await DIDS.get(call.ctx, did_id)
+    query = did_views.DidChargeQuery(**msgspec.structs.asdict(call.query), did_id=did_id)
+    return await did_views.page_charges(call.ctx, query)
+
+
+async def read_summary(call: Call) -> Any:
+    return await did_views.summary(call.ctx, call.path["customer_id"])
+
+
+async def list_cli_numbers(call: Call) -> Any:
+    customer_id = call.path["customer_id"]
+    await CUSTOMERS.get(call.ctx, customer_id)
+    return await did_views.page_cli_numbers(call.ctx, customer_id, call.query)
+
+
+def _step(name: str, handler: Any, summary: str, body: Any = None) -> Route:
+    return Route(
+        method="POST",
+        path=f"{_DID}/{name}",
+        handler=handler,
+        summary=summary,
+        role="operator",
+        body=body,
+        reply=DIDS.answer,
+    )
+
+
+DID_ROUTES: Final = (
+    _step("allocate", allocate, "Keep a free number for a customer.", did_life.Allocate),
+    _step(
+        "assign",
+        assign,
+        "Put a free or allocated number in service: it rings, and is charged from today on. 409 where another "
+        "customer has it.",
+        did_life.Assign,
+    ),
+    _step(
+        "release",
+        release,
+        "Take a number from its customer. One that was in service cools off until a date; one that was only "
+        "allocated is free.",
+        did_life.Release,
+    ),
+    _step("free", set_free, "End a number's cooling-off."),
+    Route(
+        method="GET",
+        path=f"{_DID}/charges",
+        handler=list_charges_of_did,
+        summary="List what a number was charged, the latest first.",
+        role="read-only",
+        query=ListQuery,
+        reply=Page[did_views.DidCharge],
+    ),
+    Route(
+        method="GET",
+        path="/did-charges",
+        handler=list_charges,
+        summary="List what numbers were charged, the latest first.",
+        role="read-only",
+        query=did_views.DidChargeQuery,
+        reply=Page[did_views.DidCharge],
+    ),
+    Route(
+        method="GET",
+        path="/customers/{customer_id:int}/dids/summary",
+        handler=read_summary,
+        summary="What a customer's numbers come to.",
+        role="read-only",
+        reply=did_views.DidSummary,
+    ),
+    Route(
+        method="GET",
+        path="/customers/{customer_id:int}/cli-numbers",
+        handler=list_cli_numbers,
+        summary="List the numbers that a customer may call from, which are its DIDs.",
+        role="read-only",
+        query=ListQuery,
+        reply=Page[did_views.CliNumber],
+    ),
+)
