@@ -14,8 +14,9 @@ from setuptools import setup
 
 COMPILED = ("rating", "switch/wire", "switch/transaction", "switch/call", "switch/policy")
 COMPILED_NAMES = (
-    *("accounts", "admission", "answering", "billed", "board", "cdr", "engine", "farewells", "live_rows", "probing"),
-    *("quick_answers", "quote_facts", "recovered", "restoring", "routed", "waiting"),
+    *("accounts", "admission", "answering", "billed", "bindings", "board", "cdr", "engine", "farewells", "inbound"),
+    *("inbound_simulation", "live_rows", "probing", "quick_answers", "quote_facts", "recovered", "restoring"),
+    *("routed", "waiting"),
 )
 COMPILED_FILES = tuple(f"switch/{name}.py" for name in COMPILED_NAMES)
 LEFT_OUT = {"switch/policy/causes.py"}

@@ -15,6 +15,7 @@ from typing import Final
 
 from rating.money import DOWN, HALF_UP, PPM, UP, round_ratio
 from rating.quotes import Quote, billed_seconds, net_nanos_at, rounded_seconds
+from rating.rows import RateRow
 
 UNLIMITED_MS: Final = 1 << 60
 """Longer than any call: no length costs more than is held."""
@@ -65,6 +66,16 @@ def next_total_nanos(quote: Quote, covered_until_ms: int, more_s: int) -> int:
 def more_nanos(quote: Quote, covered_until_ms: int) -> int:
     """The least whole hold that covers more than `covered_until_ms`: one increment more."""
     return _gross_at_ms(quote, covered_until_ms + 1)
+
+
+def capped(quote: Quote, held_nanos: int) -> Quote:
+    """The same price, that never comes to more than what is held: it covers every length."""
+    net_nanos = _net_max(quote, held_nanos)
+    if quote.max_cost_nanos >= 0:
+        net_nanos = min(net_nanos, quote.max_cost_nanos)
+    r = quote.row.facts()
+    row = RateRow(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], net_nanos, r[12], r[13])
+    return Quote(row, quote.tariff, quote.tax_ppm, quote.card_id, quote.revision_id, quote.at_ms)
 
 
 def _gross_at_ms(quote: Quote, duration_ms: int) -> int:

@@ -78,6 +78,13 @@ class Accounts:
             held = self.ledger.hold(customer.id, call_id, wanted, least_nanos(sell))
         return held
 
+    def hold_inbound(self, customer: Customer, call_id: str, sell: Quote, talk_s: int, now_ms: int) -> int:
+        """The same for a call to a customer's number: what costs nothing needs nothing, whatever is owed."""
+        if hold_nanos(sell, talk_s) == 0:
+            self.ledger.restore(customer.id, call_id, 0)
+            return 0
+        return self.hold(customer, call_id, sell, talk_s, now_ms)
+
     def would_hold(self, customer: Customer, sell: Quote, talk_s: int, now_ms: int) -> int:
         """What `hold` would answer, and nothing is put aside."""
         limit_nanos = customer.daily_spend_limit_nanos
@@ -89,6 +96,10 @@ class Accounts:
         if wanted <= left:
             return wanted
         return left if left >= least_nanos(sell) and left > 0 else -1
+
+    def would_hold_inbound(self, customer: Customer, sell: Quote, talk_s: int, now_ms: int) -> int:
+        """What `hold_inbound` would answer, and nothing is put aside."""
+        return 0 if hold_nanos(sell, talk_s) == 0 else self.would_hold(customer, sell, talk_s, now_ms)
 
     def settle(self, customer_id: int, call_id: str, charge_nanos: int, ended_ms: int) -> None:
         """A call is over: take what it cost, give back the rest of its hold."""

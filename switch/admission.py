@@ -10,17 +10,20 @@ from __future__ import annotations
 from typing import Final
 
 from config.settings import Settings
+from rating.holding import capped
 from switch.accounts import SPEND_REACHED
 from switch.answering import Answering, phrase_of, retry_lines
 from switch.board import Board
 from switch.call.call import dialog_key
-from switch.call.hops import Hops
+from switch.call.hops import DEFAULT_PORT, Hops
 from switch.call.session_timer import is_too_short, min_se_line
 from switch.cdr import build_refusal, source_text
+from switch.inbound import InboundCall
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
 from switch.policy.decide import Facts, Plan, Reject, decide
 from switch.policy.digest import Accepted, Authenticator
+from switch.policy.inbound import Called, InboundPlan, called_number, decide_inbound
 from switch.policy.live import Live
 from switch.policy.tables import Tables
 from switch.records import CallEnded
@@ -100,10 +103,20 @@ class Admission(WaitingUser):
         verdict: Plan | Reject | None = None
         is_challenged = False
         if self._allows_loopback or local.is_reliable or not self.answering.is_own_address(source_ip):
+            if self.tables.dids_by_number:
+                gateway_ids = board.vendor_ips.get(source_ip)
+                called = None if gateway_ids is None else called_number(self.tables, gateway_ids, dialled)
+                if called is not None:
+                    self._receive_inbound(called, request, key, flow, facts, is_foreign, cause, now)
+                    return
             verdict = decide(self.tables, self.live, facts)
         if verdict is None or (isinstance(verdict, Reject) and verdict.customer is None):
             # A stranger by address; perhaps a user by password.
             answers = request.each(PROXY_AUTHORIZATION)
+            if not answers and self._is_gateway(flow):
+                # Nobody's number, or nobody's from there: a carrier has no password to be asked for.
+                self._refuse_unknown_number(request, flow)
+                return
             if not self.tables.users:
                 self._refuse_stranger(request, flow, Cause.SOURCE_UNKNOWN)
                 return
@@ -140,6 +153,85 @@ class Admission(WaitingUser):
             self._refuse(request, server, flow, reject, facts, now, now)
             return
         self._admit(verdict, request, server, flow, facts, now, now, is_challenged=is_challenged)
+
+    def _receive_inbound(
+        self,
+        called: Called,
+        request: Request,
+        key: bytes,
+        flow: Flow,
+        facts: Facts,
+        is_foreign: bool,
+        cause: Cause | None,
+        now: float,
+    ) -> None:
+        """A provider brings a call to one of our numbers."""
+        board = self.board
+        verdict = decide_inbound(self.tables, self.live, facts, called)
+        if isinstance(verdict, Reject) and verdict.customer is None:
+            self._refuse_unknown_number(request, flow)
+            return
+        if is_too_short(request, board.calls.liveness):
+            self.refuse_too_short(request, flow)
+            return
+        board.count("calls_attempted")
+        via_value = request.via.with_source(flow.address[0], flow.address[1])
+        server = ServerTransaction(
+            self.layer,
+            key,
+            request,
+            self.answering.reply_flow(request, flow),
+            via_value,
+            is_reliable=self.hops.locals[flow.listener].is_reliable,
+        )
+        if cause is not None:
+            self._refuse(request, server, flow, _not_rung(verdict, cause, ""), facts, now, now)
+        elif isinstance(verdict, Reject):
+            self._refuse(request, server, flow, verdict, facts, now, now)
+        elif is_foreign:
+            reject = _not_rung(verdict, Cause.NUMBER_UNASSIGNED, "Request-URI or Route names another host")
+            self._refuse(request, server, flow, reject, facts, now, now)
+        else:
+            self._ring(verdict, request, server, flow, facts, now)
+
+    def _ring(
+        self, plan: InboundPlan, request: Request, server: ServerTransaction, flow: Flow, facts: Facts, now: float
+    ) -> None:
+        """Put the money aside, or let it ring without where the customer may, and hunt."""
+        board = self.board
+        customer = plan.customer
+        call_id = board.ids.cdr_id(board.now_ms(now))
+        talk_s = min(board.options.hold_initial_s, facts.max_duration_s)
+        held = board.accounts.hold_inbound(customer, call_id, plan.sell, talk_s, board.now_ms(now))
+        if held < 0:
+            if not customer.allow_inbound_without_credit:
+                cause = Cause.DAILY_SPEND_REACHED if held == SPEND_REACHED else Cause.BALANCE_INSUFFICIENT
+                self._refuse(request, server, flow, _not_rung(plan, cause, ""), facts, now, now)
+                return
+            # It holds nothing, so it costs nothing: what is owed never passes the limit.
+            board.accounts.ledger.restore(customer.id, call_id, 0)
+            plan.sell = capped(plan.sell, 0)
+            held = 0
+        board.count("calls_inbound")
+        InboundCall(board, plan, call_id, held, server, flow, facts, now, now).next_attempt(now)
+
+    def _is_gateway(self, flow: Flow) -> bool:
+        """Whether a stranger is a provider's gateway. On our own addresses others live too: there its port counts."""
+        gateway_ids = self.board.vendor_ips.get(flow.address[0])
+        if gateway_ids is None:
+            return False
+        is_shared = self.answering.is_own_address(flow.address[0])
+        for gateway_id in gateway_ids:
+            gateway = self.tables.gateways.get(gateway_id)
+            if gateway is not None and (not is_shared or (gateway.port or DEFAULT_PORT) == flow.address[1]):
+                return True
+        return False
+
+    def _refuse_unknown_number(self, request: Request, flow: Flow) -> None:
+        self.board.count("numbers_unknown")
+        status, phrase = STATUS[Cause.NUMBER_UNASSIGNED]
+        lines = [reason_line(status, Cause.NUMBER_UNASSIGNED.value)]
+        self.answering.reply(request, flow, status, phrase.encode("ascii"), lines)
 
     def _admit(
         self,
@@ -322,6 +414,22 @@ class Admission(WaitingUser):
         """RFC 4028 §8.1: the session timer that was asked for is shorter than we allow."""
         self.board.count("sessions_too_short")
         self.answering.reply(request, flow, 422, phrase_of(422, b""), [min_se_line(self.board.calls.liveness)])
+
+
+def _not_rung(verdict: InboundPlan | Reject, cause: Cause, detail: str) -> Reject:
+    """The same for a call to a customer's number."""
+    reject = Reject(cause, detail, [])
+    if isinstance(verdict, Reject):
+        reject.customer = verdict.customer
+        reject.did_id = verdict.did_id
+        reject.dialled_out = verdict.dialled_out
+    else:
+        reject.customer = verdict.customer
+        reject.did_id = verdict.called.did.id
+        reject.dialled_out = verdict.called.did.number
+        reject.sell = verdict.sell
+        reject.explanation = verdict.explanation
+    return reject
 
 
 def _turned_away(verdict: Plan | Reject, cause: Cause, detail: str) -> Reject:

@@ -13,12 +13,12 @@ from typing import Final
 
 import msgspec
 
-from rating.holding import UNLIMITED_MS, covered_ms, more_nanos, next_total_nanos
+from rating.holding import UNLIMITED_MS, capped, covered_ms, more_nanos, next_total_nanos
 from rating.quotes import Charge, Quote, price
 from switch.board import Board
 from switch.call.call import Call
 from switch.call.leg import Leg
-from switch.cdr import build_cdr, closed_attempt, wall_ms
+from switch.cdr import build_cdr, closed_attempt, delivery_attempt, wall_ms
 from switch.outputs import Flow
 from switch.policy.causes import Cause
 from switch.policy.live import CARD, GATEWAY, PROVIDER, layer_key
@@ -79,6 +79,8 @@ class BilledCall(Call):
             self.end_by_switch(Cause.LOST_IN_RESTART.value, now, self.last_proof())
         elif now >= limit_at:
             self.end_by_switch(Cause.MAX_DURATION.value, now, limit_at)
+        elif now >= self.held_until and self._cap(now):
+            self._set_alarm(now)
         elif now >= self.held_until:
             self.end_by_switch(Cause.CREDIT_EXHAUSTED.value, now, self.held_until)
         else:
@@ -141,9 +143,31 @@ class BilledCall(Call):
             return False
         self.held_nanos = held
         self._stretch_s = stretch_s
-        board.records.append(Extended(self.id, held))
+        self.write_hold()
         self._cover()
         return True
+
+    def write_hold(self) -> None:
+        self.board.records.append(Extended(self.id, self.held_nanos))
+
+    def _cap(self, now: float) -> bool:
+        """An inbound call that rings without credit goes on where its money ends, for no more than it holds."""
+        admitted = self.admitted
+        sell = self.sell
+        assert admitted is not None, "not over yet"
+        assert sell is not None, "not over yet"
+        if admitted.did is None or not admitted.did.rings_without_credit:
+            return False
+        self.sell = capped(sell, self.held_nanos)
+        self.admitted = msgspec.structs.replace(admitted, sell=quote_facts(self.sell))
+        self.board.records.append(self.keep())
+        self._cover()
+        return True
+
+    def occupy(self, key: int) -> None:
+        """One more of what it occupies to its end."""
+        self._keys.append(key)
+        self.board.live.enter(key, self)
 
     # The end.
 
@@ -170,6 +194,9 @@ class BilledCall(Call):
             cost = price(buy, duration_ms, answered_ms)
             ended_ms = wall_ms(self.ended_at, admitted.wall_offset_s)
             attempts = (*attempts, closed_attempt(answered, ended_ms, cost))
+            delivery = delivery_attempt(admitted, answered, ended_ms, duration_ms, answered_ms)
+            if delivery is not None:
+                attempts = (delivery, *attempts)
         # A day's spending goes by the time in the CDR, which is all that a replay knows.
         at_ms = wall_ms(self.ended_at, admitted.wall_offset_s)
         board.accounts.settle(admitted.customer_id, self.id, charge.gross_nanos, at_ms)

@@ -8,6 +8,7 @@ from typing import Final
 
 from config.settings import Settings
 from switch.accounts import Accounts
+from switch.bindings import Bindings
 from switch.call.call import Calls
 from switch.call.hops import DEFAULT_PORT, DEFAULT_TLS_PORT, Hops
 from switch.call.ids import Ids
@@ -65,6 +66,7 @@ class Board:
         self.calls: Calls = Calls()
         self.options: Options = options
         self.accounts: Accounts = Accounts()
+        self.bindings: Bindings = Bindings()
         self.quick_answers: QuickAnswers = QuickAnswers()
         self.keeping: int = 0
         """Counts the journal segments of this process: calls know in which they were written last."""
@@ -76,8 +78,8 @@ class Board:
         self._targets: dict[int, list[Target]] = {}
         """What the resolver found for gateways by name."""
         self._literals: dict[int, tuple[Gateway, Flow | None]] = {}
-        self.vendor_ips: set[str] = set()
-        """Addresses of all gateways, as far as they are known."""
+        self.vendor_ips: dict[str, list[int]] = {}
+        """Addresses of all gateways, as far as they are known, and which gateways are there."""
         self._resting: dict[tuple[str, str, int], float] = {}
 
     def now_ms(self, now: float) -> int:
@@ -107,14 +109,24 @@ class Board:
 
     def list_vendor_ips(self) -> None:
         """Once per change of a gateway: whose answers need not be short."""
-        found = {gateway.host.strip("[]") for gateway in self.tables.gateways.values()}
-        for targets in self._targets.values():
-            found.update([target.ip for target in targets])
-        self.vendor_ips = found
+        self.vendor_ips = {}
+        for gateway in self.tables.gateways.values():
+            self._note_vendor_ip(gateway.host.strip("[]"), gateway.id)
+        for gateway_id, targets in self._targets.items():
+            for target in targets:
+                self._note_vendor_ip(target.ip, gateway_id)
+
+    def _note_vendor_ip(self, ip: str, gateway_id: int) -> None:
+        """Whatever stands below zero is a customer's, and nobody's way in."""
+        if gateway_id > 0:
+            known = self.vendor_ips.setdefault(ip, [])
+            if gateway_id not in known:
+                known.append(gateway_id)
 
     def set_targets(self, gateway_id: int, targets: list[Target]) -> None:
         self._targets[gateway_id] = targets
-        self.vendor_ips.update([target.ip for target in targets])
+        for target in targets:
+            self._note_vendor_ip(target.ip, gateway_id)
 
     def forget_gateway(self, gateway_id: int) -> None:
         self._targets.pop(gateway_id, None)

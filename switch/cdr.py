@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from rating.quotes import Charge, Quote
+from rating.quotes import Charge, Quote, price
 from switch.call.attempt import Attempt
 from switch.outputs import Flow
 from switch.policy.decide import Option, Reject
+from switch.quote_facts import restored_quote
 from switch.records import Admitted, Candidate, Cdr
 from switch.records import Attempt as AttemptRecord
 from switch.snapshot import Gateway
@@ -32,6 +33,10 @@ with its columns mixed up must not make calls that nobody can record."""
 
 DECISION_MAX: Final = 500
 """Characters of words about a call; what a peer dialled may stand in them."""
+
+
+NUMBER_START: Final = "number "
+"""How an attempt's `destination` begins where an inbound call went out again."""
 
 
 class Try:
@@ -74,7 +79,7 @@ def build_cdr(
         endpoint_id=admitted.endpoint_id,
         sip_user_id=admitted.sip_user_id,
         route_id=admitted.route_id,
-        direction="outbound",
+        direction="outbound" if admitted.did is None else "inbound",
         source=source_text(admitted.source),
         transport=admitted.transport,
         call_id=admitted.call_id,
@@ -93,8 +98,8 @@ def build_cdr(
         cause=cause,
         status=status,
         currency=admitted.currency,
-        card_id=sell.card_id,
-        revision_id=sell.revision_id,
+        card_id=sell.card_id or None,
+        revision_id=sell.revision_id or None,
         prefix=sell.row.prefix,
         destination=sell.row.name,
         rate_nanos=sell.rate_nanos,
@@ -109,6 +114,35 @@ def build_cdr(
         attempts=attempts,
         explanation=explanation,
         decision=admitted.decision,
+        did_id=None if admitted.did is None else admitted.did.id,
+    )
+
+
+def delivery_attempt(
+    admitted: Admitted, answered: AttemptRecord, ended_ms: int, duration_ms: int, answered_ms: int
+) -> AttemptRecord | None:
+    """What an inbound call cost us that went out again to a number: both providers are paid. None for others."""
+    did = admitted.did
+    if did is None or not answered.destination.startswith(NUMBER_START):
+        return None
+    buy = restored_quote(did.buy)
+    cost = price(buy, duration_ms, answered_ms)
+    return AttemptRecord(
+        provider_id=did.provider_id,
+        provider_name=did.provider_name,
+        gateway_id=did.gateway_id,
+        card_id=buy.card_id,
+        revision_id=buy.revision_id,
+        prefix=buy.row.prefix,
+        rate_nanos=buy.rate_nanos,
+        dialled_out=did.number,
+        started_ms=wall_ms(admitted.invited_at, admitted.wall_offset_s),
+        ended_ms=ended_ms,
+        status=answered.status,
+        cause="delivered",
+        billed_s=cost.billed_s,
+        cost_nanos=min(cost.net_nanos, COST_NANOS_MAX),
+        destination=f"DID {did.number}",
     )
 
 
@@ -157,6 +191,7 @@ def closed_attempt(answered: AttemptRecord, ended_ms: int, cost: Charge) -> Atte
         cause=answered.cause,
         billed_s=cost.billed_s,
         cost_nanos=min(cost.net_nanos, COST_NANOS_MAX),
+        destination=answered.destination,
     )
 
 
@@ -187,7 +222,7 @@ def build_refusal(
         endpoint_id=reject.endpoint_id,
         sip_user_id=reject.user_id,
         route_id=reject.route_id,
-        direction="outbound",
+        direction="outbound" if reject.did_id is None else "inbound",
         source=source,
         transport=transport,
         call_id=request.call_id.decode("utf-8", "backslashreplace"),
@@ -206,8 +241,8 @@ def build_refusal(
         cause=reject.cause.value,
         status=status,
         currency=customer.currency,
-        card_id=None if sell is None else sell.card_id,
-        revision_id=None if sell is None else sell.revision_id,
+        card_id=None if sell is None else sell.card_id or None,
+        revision_id=None if sell is None else sell.revision_id or None,
         prefix="" if sell is None else sell.row.prefix,
         destination="" if sell is None else sell.row.name,
         rate_nanos=0 if sell is None else sell.rate_nanos,
@@ -222,6 +257,7 @@ def build_refusal(
         attempts=(),
         explanation=explanation,
         decision=reject.detail[:DECISION_MAX],
+        did_id=reject.did_id,
     )
 
 

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from switch.snapshot import Delta, Gateway, Record, Snapshot
+from switch.policy.places import did_places, endpoint_place
+from switch.snapshot import Delta, Did, Endpoint, Gateway, Record, Snapshot
 
 SNAPSHOT_FILE: Final = "snapshot.msgpack"
 
@@ -40,7 +41,16 @@ class Configuration:
         return list(self._records.values())
 
     def gateways(self) -> list[Gateway]:
-        return [record for record in self._records.values() if isinstance(record, Gateway)]
+        """Vendors' gateways, and the other places that calls are sent to."""
+        found: list[Gateway | None] = []
+        for record in self._records.values():
+            if isinstance(record, Gateway):
+                found.append(record)
+            elif isinstance(record, Endpoint):
+                found.append(endpoint_place(record))
+            elif isinstance(record, Did):
+                found.extend(did_places(record))
+        return [gateway for gateway in found if gateway is not None]
 
 
 def _kind(record: Record) -> str:

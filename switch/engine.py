@@ -23,6 +23,7 @@ from switch.call.leg import Leg
 from switch.call.strays import Strays
 from switch.farewells import say_again
 from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
+from switch.inbound_simulation import simulated_inbound
 from switch.live_rows import live_call
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import Cause
@@ -378,7 +379,11 @@ class Engine:
         return True
 
     def simulate(self, request: Simulate, now: float) -> Simulated:
-        return simulated(self.tables, self.live, request, self.board.now_ms(now), now, self.board.accounts)
+        board = self.board
+        inbound = simulated_inbound(board, request, board.now_ms(now), now)
+        if inbound is not None:
+            return inbound
+        return simulated(self.tables, self.live, request, board.now_ms(now), now, board.accounts)
 
     def stats(self) -> Stats:
         counters = dict(self.board.counters)

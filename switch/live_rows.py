@@ -19,6 +19,8 @@ def live_call(call: BilledCall, now: float) -> LiveCall:
     elif isinstance(call, RoutedCall) and call.tries:
         chosen = call.tries[len(call.tries) - 1]
         provider_id, gateway_id = chosen.option.provider.id, chosen.gateway.id
+    elif admitted.did is not None:
+        provider_id, gateway_id = admitted.did.provider_id, admitted.did.gateway_id
     return LiveCall(
         cdr_id=call.id,
         customer_id=admitted.customer_id,

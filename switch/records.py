@@ -50,9 +50,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """The vendor's final status, or 0 where none came."""
     cause: str
     """`answered`, `cancelled`, `first_reply_timeout`, `pdd_timeout`, `ring_timeout`,
-    `unreachable`, `rejected`."""
+    `unreachable`, `rejected`; `delivered`: what an inbound call cost that went out again."""
     billed_s: int = 0
     cost_nanos: int = 0
+    destination: str = ""
+    """Inbound calls: what rang, `endpoint 3`, `sip_user 5 sip:…`, `sip:…` or `number 4420…`. Provider and
+    gateway are those that brought the call, but where it went out to a number."""
 
 
 class Cdr(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -107,6 +110,8 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     explanation: tuple[Candidate, ...]
     decision: str = ""
     """In words: which rule about the calling number decided and how, or why the call was refused."""
+    did_id: int | None = None
+    """Of inbound calls: the number that was called."""
 
 
 RowFacts = tuple[
@@ -142,6 +147,21 @@ class QuoteFacts(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
 
 
+class DidFacts(msgspec.Struct, frozen=True, array_like=True):
+    """What makes a call an inbound one."""
+
+    id: int
+    provider_id: int
+    """Who brought it."""
+    provider_name: str
+    gateway_id: int
+    number: str
+    buy: QuoteFacts
+    """What it costs us, whoever answers."""
+    rings_without_credit: bool = False
+    """Where its money ends it goes on, and costs no more than it held."""
+
+
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="admitted"):
     """A call was let in and holds money; written before its first INVITE leaves.
 
@@ -154,7 +174,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="
     client_id: int | None
     endpoint_id: int | None
     sip_user_id: int | None
-    route_id: int
+    route_id: int | None
+    """None: inbound."""
     source: Flow
     transport: str
     call_id: str
@@ -175,6 +196,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="
     """As received, so that its caller can still be answered after a restart; empty once answered."""
     decision: str = ""
     """What rules did to it, in words."""
+    did: DidFacts | None = None
+    """None: outbound."""
 
 
 class LegState(msgspec.Struct, frozen=True, array_like=True):

@@ -17,10 +17,10 @@ from switch.board import Board
 from switch.call.call import ANSWERED, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import CSEQ_JUMP, restored_leg
-from switch.cdr import build_cdr, closed_attempt, wall_ms
+from switch.cdr import NUMBER_START, build_cdr, closed_attempt, delivery_attempt, wall_ms
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
-from switch.policy.live import CARD, CUSTOMER, ENDPOINT, GATEWAY, INSTANCE_KEY, PROVIDER, ROUTE, USER, layer_key
+from switch.policy.live import CARD, CUSTOMER, DID, ENDPOINT, GATEWAY, INSTANCE_KEY, PROVIDER, ROUTE, USER, layer_key
 from switch.quote_facts import restored_quote
 from switch.records import Admitted, Answered, Attempt, CallEnded
 from switch.recovered import RecoveredCall
@@ -121,6 +121,9 @@ def close_lost(board: Board, found: RecoveredCall, shift_s: float, last_at: floa
         charge = price(sell, duration_ms, answered_ms)
         cost = price(restored_quote(answered.buy), duration_ms, answered_ms)
         attempts = (*answered.attempts, closed_attempt(answered.attempt, ended_ms, cost))
+        delivery = delivery_attempt(admitted, answered.attempt, ended_ms, duration_ms, answered_ms)
+        if delivery is not None:
+            attempts = (delivery, *attempts)
         # For the day that its CDR names, which is all that a replay knows.
         board.accounts.charge(admitted.customer_id, charge.gross_nanos, ended_ms)
     cdr = build_cdr(
@@ -144,7 +147,11 @@ def close_lost(board: Board, found: RecoveredCall, shift_s: float, last_at: floa
 
 def layer_keys(admitted: Admitted) -> list[int]:
     """What the call occupies, as `Plan.keys`."""
-    keys = [layer_key(CUSTOMER, admitted.customer_id), layer_key(ROUTE, admitted.route_id), INSTANCE_KEY]
+    keys = [layer_key(CUSTOMER, admitted.customer_id), INSTANCE_KEY]
+    if admitted.route_id is not None:
+        keys.append(layer_key(ROUTE, admitted.route_id))
+    if admitted.did is not None:
+        keys.append(layer_key(DID, admitted.did.id))
     if admitted.endpoint_id is not None:
         keys.append(layer_key(ENDPOINT, admitted.endpoint_id))
     if admitted.sip_user_id is not None:
@@ -154,6 +161,8 @@ def layer_keys(admitted: Admitted) -> list[int]:
 
 def _occupy_vendor(board: Board, call: BilledCall, answered: Answered) -> None:
     attempt = answered.attempt
+    if attempt.destination and not attempt.destination.startswith(NUMBER_START):
+        return  # it came through that provider's gateway, and left for none
     board.live.enter(layer_key(PROVIDER, attempt.provider_id), call)
     board.live.enter(layer_key(GATEWAY, attempt.gateway_id), call)
     board.live.enter(layer_key(CARD, attempt.card_id), call)

@@ -100,7 +100,7 @@ class RoutedCall(BilledCall):
         board.records.append(admitted)
         self.begin(server, now)
         if plan.cli_out != cli_in:
-            self.swap = _swapped(self.ingress.remote_value, plan.cli_out)
+            self.swap = swapped(self.ingress.remote_value, plan.cli_out)
 
     def next_attempt(self, now: float) -> None:
         options = self.plan.options
@@ -152,9 +152,9 @@ class RoutedCall(BilledCall):
             self.layer,
             self,
             flow,
-            _least(plan.first_reply_ms, provider.first_reply_ms, defaults.first_reply_ms),
-            _least(plan.pdd_ms, provider.pdd_ms, defaults.pdd_ms),
-            _least(plan.ring_ms, provider.ring_ms, defaults.ring_ms),
+            least(plan.first_reply_ms, provider.first_reply_ms, defaults.first_reply_ms),
+            least(plan.pdd_ms, provider.pdd_ms, defaults.pdd_ms),
+            least(plan.ring_ms, provider.ring_ms, defaults.ring_ms),
         )
         self.tries.append(Try(option, gateway, number))
         live = board.live
@@ -197,7 +197,7 @@ class RoutedCall(BilledCall):
             # Never followed, and its addresses are no caller's business.
             self.fail(503, b"Service Unavailable", "rejected", CALLEE, now)
         else:
-            self.fail_with(response, _cause_of(status), now)
+            self.fail_with(response, cause_of(status), now)
 
     def on_attempt_over(self, attempt: Attempt, now: float) -> None:
         board = self.board
@@ -283,7 +283,7 @@ def reason_line(status: int, cause: str) -> bytes:
     return b'Reason: X.tandem;cause=%d;text="%b"' % (status, cause.encode("ascii"))
 
 
-def _swapped(from_value: bytes, cli: str) -> Swap:
+def swapped(from_value: bytes, cli: str) -> Swap:
     """From with another user part; the caller's tag stays, so the dialog stays one."""
     address = NameAddr.parse(from_value)
     uri = parse_uri(address.uri)
@@ -300,14 +300,14 @@ def _swapped(from_value: bytes, cli: str) -> Swap:
     return Swap(from_value, bare)
 
 
-def _least(first: int | None, second: int | None, default: int) -> int:
+def least(first: int | None, second: int | None, default: int) -> int:
     """The shortest of the timers that were set; the default where none was."""
     if first is None:
         return default if second is None else second
     return first if second is None else min(first, second)
 
 
-def _cause_of(status: int) -> str:
+def cause_of(status: int) -> str:
     if status == 486 or status == 600:
         return Cause.BUSY.value
     if status == 480 or status == 408:

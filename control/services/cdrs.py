@@ -104,6 +104,8 @@ class AttemptShown(msgspec.Struct, frozen=True, kw_only=True):
     cost: str
     billed_s: int
     dialled_out: str
+    destination: str
+    """Inbound calls: what rang; empty for others."""
     started: Moment
     first_progress: Moment | None
     answered: Moment | None
@@ -133,6 +135,8 @@ class CdrShown(msgspec.Struct, frozen=True, kw_only=True):
     provider_id: int | None
     """Of the last attempt, as `gateway_id`."""
     gateway_id: int | None
+    did_id: int | None
+    """Of inbound calls: the number that was called."""
     direction: str
     source: str
     transport: str
@@ -189,6 +193,8 @@ Outcome = Literal[
     "insecure",
     "disabled",
     "not_reached",
+    "bandwidth",
+    "unregistered",
 ]
 
 
@@ -199,6 +205,7 @@ class CdrFilter(
     client_id: Id | None = None
     provider_id: Id | None = None
     """Of the last attempt."""
+    did_id: Id | None = None
     since: Moment | None = None
     """INVITEs from this time on …"""
     until: Moment | None = None
@@ -281,7 +288,7 @@ async def export(ctx: Context, query: CdrExportQuery, upto: int) -> AsyncIterato
 def _filtered(query: CdrFilter) -> Select[Any]:
     cdrs = tables.cdrs.c
     statement = select(tables.cdrs)
-    for name in ("customer_id", "client_id", "provider_id", "cause", "status", "direction", "call_id"):
+    for name in ("customer_id", "client_id", "provider_id", "did_id", "cause", "status", "direction", "call_id"):
         value = getattr(query, name)
         if value is not None:
             statement = statement.where(cdrs[name] == value)
@@ -339,6 +346,7 @@ def _attempt_shown(attempt: Attempt) -> AttemptShown:
         cost=format_amount(attempt.cost_nanos),
         billed_s=attempt.billed_s,
         dialled_out=attempt.dialled_out,
+        destination=attempt.destination,
         started=ms_moment(attempt.started_ms),
         first_progress=_moment(attempt.progress_ms),
         answered=_moment(attempt.answered_ms),

@@ -418,10 +418,19 @@ cdrs: Final = Table(
     Column("attempts", Text, nullable=False),
     Column("explanation", Text, nullable=False),
     _text("decision"),
+    Column("did_id", BigInteger),
 )
 Index("uq_cdrs_id", cdrs.c.id, unique=True)
 Index("ix_cdrs_invited", cdrs.c.invited_ms)
 Index("ix_cdrs_customer_invited", cdrs.c.customer_id, cdrs.c.invited_ms)
+_IS_INBOUND: Final = text("did_id IS NOT NULL")
+Index(
+    "ix_cdrs_did_invited",
+    cdrs.c.did_id,
+    cdrs.c.invited_ms,
+    sqlite_where=_IS_INBOUND,
+    postgresql_where=_IS_INBOUND,
+)
 
 # The money of all customers, only ever added to: a trigger refuses UPDATE and DELETE. AUTOINCREMENT, so
 # that ids can be made to begin above those that a switch has seen (`control.feed`).

@@ -176,7 +176,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         self.early_legs.clear()
         attempt.start(branch, data, now, is_reliable=self.hops.locals[attempt.flow.listener].is_reliable)
 
-    def build_invite(self, uri: bytes, flow: Flow, branch: bytes) -> bytes:
+    def build_invite(self, uri: bytes, flow: Flow, branch: bytes, routes: bytes = b"") -> bytes:
         invite = self.invite
         server = self.server
         assert invite is not None, "attempts end with the answer"
@@ -188,6 +188,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             self.hops.locals[flow.listener].via_start + branch,
             server.via_value,
             record_routes=self.hops.record_route_lines(self.source.listener, flow.listener),
+            routes=routes,
             from_value=b"" if swap is None else swap.callee_side,
             drops_credentials=self.is_challenged,
             drops_identity=swap is not None,

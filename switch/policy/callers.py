@@ -22,6 +22,7 @@ class Account:
         self.customer: Customer | None = None
         """None: an endpoint or user names a customer that is not there."""
         self.client: Client | None = None
+        self.customer_id: int = customer_id
         self.key: int = layer_key(CUSTOMER, customer_id)
         self.rates: list[tuple[int, float]] = []
         """Layer key and calls per second, where limited: at most one element."""

@@ -29,6 +29,8 @@ class Cause(StrEnum):
     CLI_REFUSED = "cli_refused"
     BALANCE_INSUFFICIENT = "balance_insufficient"
     DAILY_SPEND_REACHED = "daily_spend_reached"
+    NUMBER_UNASSIGNED = "number_unassigned"
+    NO_DESTINATION = "no_destination"
     NO_VENDOR = "no_vendor"
     NO_MARGIN = "no_margin"
     VENDORS_EXHAUSTED = "vendors_exhausted"
@@ -71,6 +73,8 @@ STATUS: Final[dict[Cause, tuple[int, str]]] = {
     Cause.CLI_REFUSED: (403, "Caller Number Refused"),
     Cause.BALANCE_INSUFFICIENT: (402, "Payment Required"),
     Cause.DAILY_SPEND_REACHED: (402, "Spend Limit Reached"),
+    Cause.NUMBER_UNASSIGNED: (404, "Not Found"),
+    Cause.NO_DESTINATION: (480, "Temporarily Unavailable"),
     Cause.NO_VENDOR: (503, "No Route Available"),
     Cause.NO_MARGIN: (503, "No Route Available"),
     Cause.VENDORS_EXHAUSTED: (503, "Service Unavailable"),

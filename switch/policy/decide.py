@@ -100,6 +100,8 @@ class _Decision:
 
     def _find_caller(self, dialled: str) -> Caller | None:
         facts = self.facts
+        if facts.caller is not None:
+            return facts.caller
         user = facts.user
         if user is None:
             return self.tables.sources.find(facts.source_ip, facts.transport, dialled)

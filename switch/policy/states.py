@@ -1,4 +1,4 @@
-"""Who may call out by the state of customer and client: two statuses, both have to allow it."""
+"""Who may call out, and who is rung, by the state of customer and client: two statuses, both have to allow it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ def state_cause(customer: Customer, client: Client | None, now_ms: int) -> Cause
     if state == "active":
         return None
     return Cause.CLIENT_SUSPENDED if state == "suspended" else Cause.CLIENT_NOT_ACTIVE
+
+
+def inbound_cause(customer: Customer, client: Client | None, now_ms: int) -> Cause | None:
+    """Why calls to this customer's numbers are refused; None: they ring.
+
+    A penalty and a suspension are about calls out: whoever is called keeps being reached.
+    """
+    if customer.status == "pending_approval":
+        return Cause.CUSTOMER_PENDING
+    if customer.status == "inactive":
+        return Cause.CUSTOMER_INACTIVE
+    if customer.client_id is None:
+        return None
+    if client is None or client_state(client, now_ms) not in ("active", "suspended"):
+        return Cause.CLIENT_NOT_ACTIVE
+    return None
 
 
 def client_state(client: Client, now_ms: int) -> str:

@@ -15,6 +15,7 @@ from switch.policy.callers import Account, Caller, LoadedRoute, route_precedence
 from switch.policy.cards import LoadedCard
 from switch.policy.cli_rules import CliRules, CompiledRule
 from switch.policy.margins import Margins
+from switch.policy.places import did_places, endpoint_place
 from switch.policy.prepared import Prepared, prepare
 from switch.policy.sources import Sources
 from switch.snapshot import (
@@ -62,6 +63,10 @@ class Tables:
         self.users_by_name: dict[tuple[str, str], SipUser] = {}
         """By user name and realm."""
         self.endpoint_callers: dict[int, Caller] = {}
+        self.endpoint_places: dict[int, Gateway] = {}
+        """Where endpoints that receive calls are, by endpoint id."""
+        self.did_places: dict[int, list[Gateway | None]] = {}
+        """Where the URIs of a DID are, one for each destination."""
         self.user_callers: dict[int, Caller] = {}
         self.routes_by_customer: dict[int, list[LoadedRoute]] = {}
         """Enabled ones, in the order in which they are tried."""
@@ -108,6 +113,8 @@ class Tables:
         self.sources = fresh.sources
         self.users_by_name = fresh.users_by_name
         self.endpoint_callers = fresh.endpoint_callers
+        self.endpoint_places = fresh.endpoint_places
+        self.did_places = fresh.did_places
         self.user_callers = fresh.user_callers
         self.routes_by_customer = fresh.routes_by_customer
         self.gateways_by_provider = fresh.gateways_by_provider
@@ -150,6 +157,11 @@ class Tables:
         found = [user for (known, _), user in self.users_by_name.items() if known == username]
         return found[0] if len(found) == 1 else None
 
+    def account_of(self, customer_id: int) -> Account | None:
+        """A customer's account; None where the customer is not there."""
+        account = self._accounts.get(customer_id)
+        return None if account is None or account.customer is None else account
+
     def _prepare(self, records: tuple[Record, ...]) -> list[Prepared]:
         """All that can go wrong; of two records with one tag and id the later counts."""
         last: dict[tuple[type, int], Record] = {}
@@ -181,6 +193,9 @@ class Tables:
             self.endpoint_callers[record.id] = caller
             if prepared.is_usable and record.enabled and record.direction == "egress":
                 self.sources.add(caller, record.host)
+            place = endpoint_place(record)
+            if place is not None:
+                self.endpoint_places[record.id] = place
             self._note("endpoint", record.id, prepared.problem)
         elif isinstance(record, SipUser):
             self._store_user(record, prepared)
@@ -205,6 +220,7 @@ class Tables:
             self._note("gateway", record.id, prepared.problem)
         elif isinstance(record, Did):
             self.dids[record.id] = record
+            self.did_places[record.id] = did_places(record)
             self._dids_of_number.setdefault(record.number, set()).add(record.id)
             self._settle_number(record.number)
         elif isinstance(record, CliRule):
@@ -308,6 +324,7 @@ class Tables:
             endpoint = self.endpoints.pop(record_id, None)
             if endpoint is not None:
                 self.sources.discard(self.endpoint_callers.pop(record_id), endpoint.host)
+                self.endpoint_places.pop(record_id, None)
         elif kind == "sip_user":
             user = self.users.pop(record_id, None)
             if user is not None and self.user_callers.pop(record_id, None) is not None:
@@ -334,6 +351,7 @@ class Tables:
                 _drop_from(self._cards_by_provider, card.record.provider_id, record_id)
         elif kind == "did":
             did = self.dids.pop(record_id, None)
+            self.did_places.pop(record_id, None)
             if did is not None:
                 self._dids_of_number[did.number].discard(record_id)
                 self._settle_number(did.number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from rating.quotes import Quote
+from switch.policy.callers import Caller
 from switch.policy.cards import LoadedCard
 from switch.policy.causes import Cause
 from switch.records import Candidate
@@ -57,6 +58,8 @@ class Facts:
         self.user: SipUser | None = user
         self.kbps: int = kbps
         self.max_duration_s: int = max_duration_s
+        self.caller: Caller | None = None
+        """Who calls, where that is known already: an inbound call that goes out again."""
         self.invite: Request | None = invite
         self.asserted: str = ""
         """The number that is asserted, where no INVITE says it."""
@@ -139,6 +142,8 @@ class Reject:
         self.endpoint_id: int | None = None
         self.user_id: int | None = None
         self.route_id: int | None = None
+        self.did_id: int | None = None
+        """Set: an inbound call."""
         self.dialled_out: str = ""
         self.cli_out: str = ""
         self.sell: Quote | None = None

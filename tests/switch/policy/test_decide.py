@@ -107,6 +107,8 @@ def test_every_cause_that_policy_gives_is_tried_here() -> None:
         Cause.CREDENTIALS_THROTTLED,
         Cause.BALANCE_INSUFFICIENT,
         Cause.DAILY_SPEND_REACHED,
+        Cause.NUMBER_UNASSIGNED,
+        Cause.NO_DESTINATION,
         Cause.VENDORS_EXHAUSTED,
         Cause.OVERLOAD,
         Cause.DRAINING,
