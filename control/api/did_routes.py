@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from control.api.routing import Call, Route
-from control.services import did_life, did_views
+from control.services import cli_numbers, did_life, did_views
 from control.services.customers import CUSTOMERS
 from control.services.dids import DIDS
 from control.services.pages import ListQuery, Page
@@ -49,7 +49,7 @@ async def read_summary(call: Call) -> Any:
 async def list_cli_numbers(call: Call) -> Any:
     customer_id = call.path["customer_id"]
     await CUSTOMERS.get(call.ctx, customer_id)
-    return await did_views.page_cli_numbers(call.ctx, customer_id, call.query)
+    return await cli_numbers.page(call.ctx, customer_id, call.query)
 
 
 def _step(name: str, handler: Any, summary: str, body: Any = None) -> Route:
@@ -111,9 +111,9 @@ DID_ROUTES: Final = (
         method="GET",
         path="/customers/{customer_id:int}/cli-numbers",
         handler=list_cli_numbers,
-        summary="List the numbers that a customer may call from, which are its DIDs.",
+        summary="List the numbers that a customer may call from: its DIDs, and those that its CLI rules name.",
         role="read-only",
-        query=ListQuery,
-        reply=Page[did_views.CliNumber],
+        query=cli_numbers.CliNumberQuery,
+        reply=Page[cli_numbers.CliNumber],
     ),
 )

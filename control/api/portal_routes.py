@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from litestar.response import Stream
 
+from control.api.portal_number_routes import PORTAL_NUMBER_ROUTES
 from control.api.routing import Call, Route, address_of, bearer_of
 from control.services import contact_accounts as accounts
 from control.services import portal_views as views
@@ -253,6 +254,7 @@ PORTAL_ROUTES: Final = (
         query=views.OwnQuery,
         reply=Page[views.OwnSipUser],
     ),
+    *PORTAL_NUMBER_ROUTES,
 )
 
 _CONTACT: Final = "/contacts/{row_id:int}"

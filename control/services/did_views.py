@@ -1,4 +1,4 @@
-"""What a customer's DIDs come to: their charges, their sums, and the numbers that it may call from."""
+"""What DIDs come to: their charges, and what a customer's add up to."""
 
 from __future__ import annotations
 
@@ -68,14 +68,6 @@ class DidSummary(msgspec.Struct, frozen=True, kw_only=True):
     charged_cost: str
 
 
-class CliNumber(msgspec.Struct, frozen=True, kw_only=True):
-    """A number that the customer may call from."""
-
-    number: str
-    name: str
-    did_id: int
-
-
 async def page_charges(ctx: Context, query: DidChargeQuery) -> Page[DidCharge]:
     """The latest first unless asked otherwise."""
     c = did_charges.c
@@ -120,16 +112,6 @@ async def summary(ctx: Context, customer_id: int) -> DidSummary:
         charged=format_amount(int(net or 0)),
         charged_cost=format_amount(int(cost or 0)),
     )
-
-
-async def page_cli_numbers(ctx: Context, customer_id: int, query: ListQuery) -> Page[CliNumber]:
-    """Numbers that are the customer's own: those in service and those kept for it, by number."""
-    c = dids.c
-    statement = select(dids).where(c.customer_id == customer_id, c.archived_ms.is_(None))
-    async with ctx.store.read() as tx:
-        rows, next_cursor = await read_page(tx, dids, statement, query, ("number",))
-    items = [CliNumber(number=row["number"], name=row["name"], did_id=row["id"]) for row in rows]
-    return Page(items=items, next_cursor=next_cursor)
 
 
 def _charge(row: RowMapping) -> DidCharge:

@@ -37,6 +37,7 @@ async def fill(plane: ControlPlane, name: str, number: int) -> int:
     await make_contact(plane, customer, email=f"{name}@example.com", notes_private="pays late")
     await plane.post(f"/customers/{customer}/endpoints", {"host": f"198.51.100.{number}", "direction": "egress"})
     await plane.post(f"/customers/{customer}/sip-users", {"username": f"user{number}", "password": "secret word"})
+    await make_number(plane, customer, number)
     await plane.post(
         f"/customers/{customer}/payments", {"total": f"{number}.75", "description": "Wire # only for staff"}
     )
@@ -67,6 +68,17 @@ async def fill(plane: ControlPlane, name: str, number: int) -> int:
     await store_calls(plane.ctx, calls)
     plane.switch.calls.append(live_call(customer, f"{900 + number:032x}"))
     return customer
+
+
+async def make_number(plane: ControlPlane, customer: int, number: int) -> None:
+    """A DID with a provider and a cost, which rings at the customer's SIP user."""
+    provider = await plane.make_provider(name=f"Secret Carrier {number}")
+    (user,) = (await plane.get(f"/customers/{customer}/sip-users"))["items"]
+    facts = {"number": f"4420718387{number:02}", "description": "pays late", "cost": "0.001234"}
+    destination = {"kind": "sip_user", "id": user["id"]}
+    await plane.post(
+        f"/customers/{customer}/dids", {**facts, "destination": destination, "provider_id": provider, "retail": "0"}
+    )
 
 
 def paths_of(route: Route, number: int) -> str:
@@ -149,7 +161,10 @@ def test_no_field_that_the_document_describes_for_the_portal_is_of_vendors_or_co
 async def test_no_page_shows_what_another_customer_has(plane: ControlPlane) -> None:
     await fill(plane, "one", 1)
     await fill(plane, "two", 2)
-    marks = {1: ("198.51.100.1", "user1", '"1.75"', f"{2:032x}", f"{901:032x}"), 2: ("198.51.100.2", "user2", '"2.75"')}
+    marks = {
+        1: ("198.51.100.1", "user1", '"1.75"', "442071838701", f"{2:032x}", f"{901:032x}"),
+        2: ("198.51.100.2", "user2", '"2.75"', "442071838702"),
+    }
     async with await session(plane, email="two@example.com") as client:
         seen = ""
         for route in own_routes():
@@ -165,7 +180,7 @@ async def test_no_page_shows_what_another_customer_has(plane: ControlPlane) -> N
         assert not [mark for mark in marks[1] if mark in seen]
         assert [mark for mark in marks[2] if mark not in seen] == []
         for query in ("customer_id=1", "provider_id=77", "skipped=margin", "search=staff"):
-            for path in ("/cdrs", "/payments", "/calls", "/endpoints", "/cdrs.csv"):
+            for path in ("/cdrs", "/payments", "/calls", "/endpoints", "/cdrs.csv", "/dids", "/cli-numbers"):
                 assert (await client.get(f"{path}?{query}")).status_code == 400, (path, query)
 
 
