@@ -36,6 +36,7 @@ from control.services.context import Context, wall_ms
 from control.services.courier import Courier
 from control.services.mail import Mailer
 from control.services.portal_gate import PortalGate
+from control.services.rollups import run as keep_sums
 from control.store import postgres
 from control.store.claim import Claim, ClaimLost
 from control.store.engine import Store, open_store
@@ -147,6 +148,7 @@ class ControlPlane:
         (self._folder / URL_FILE).write_text(f"{url}\n")
         self._start(link.run(), "link")
         self._start(ingest.run(), "ingest")
+        self._start(keep_sums(context), "sums of calls")
         self._start(Schedule(context, publisher).run(), "schedule")
         self._start(recalculation_steps.run(context), "recalculations")
         self._start(minimum_payments.run(context), "minimum payments")

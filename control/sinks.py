@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from control.services import call_entries, cdrs
+from control.services import call_entries, cdrs, rollups
 from control.services.context import lock_changes
+from control.store import rollup_tables
 from control.store.engine import WRITER_PRAGMAS, Store
 from switch.records import CallEnded
 
@@ -24,6 +25,7 @@ _POSITION: Final = (
     "INSERT INTO ingest_position (journal, sequence) VALUES (?, ?) ON CONFLICT (journal) "
     "DO UPDATE SET sequence = excluded.sequence WHERE ingest_position.sequence < excluded.sequence"
 )
+_STORED: Final = "SELECT id FROM cdrs WHERE number > ?"
 
 
 class Sink(Protocol):
@@ -47,6 +49,7 @@ class StoreSink:
                 last = await call_entries.last_numbers(tx)
                 await cdrs.insert_batch(tx, batch)
                 await call_entries.insert_entries(tx, *last)
+                await rollups.add_batch(tx, last[0], [ended.cdr for _, ended in batch])
             await cdrs.write_position(tx, sequence)
 
     def close(self) -> None:
@@ -65,6 +68,7 @@ class SqliteSink:
         self._insert = cdrs.insert_statement("sqlite")
         self._insert_entries = call_entries.entries_statement("?")
         self._move_balances = call_entries.balances_statement("?")
+        self._add_sums = {table: rollups.add_statement(table, "sqlite") for table in rollup_tables.SUMS}
 
     async def write(self, batch: Batch, sequence: int) -> None:
         async with self._store.turn():
@@ -88,9 +92,15 @@ class SqliteSink:
         try:
             if batch:
                 number, entry_id = connection.execute(call_entries.LAST_NUMBERS).fetchone()
-                connection.executemany(self._insert, [cdrs.cdr_row(sequence, ended.cdr) for sequence, ended in batch])
+                rows = [cdrs.cdr_row(sequence, ended.cdr) for sequence, ended in batch]
+                stored = connection.executemany(self._insert, rows).rowcount
                 connection.execute(self._insert_entries, (number,))
                 connection.execute(self._move_balances, (entry_id,))
+                calls = [ended.cdr for _, ended in batch]
+                if stored != len(calls):
+                    calls = rollups.first_of(calls, [row[0] for row in connection.execute(_STORED, (number,))])
+                for table, sums in rollups.sum_up(calls).items():
+                    connection.executemany(self._add_sums[table], sums)
             connection.execute(_POSITION, (cdrs.JOURNAL, sequence))
             connection.execute("COMMIT")
         except BaseException:

@@ -17,6 +17,7 @@ from control.services.context import Change
 from control.services.ledger import EntryNew, append_all
 from control.services.recalculation_views import Side, Sums, Total, read_price, write_price
 from control.services.repricing import Price
+from control.services.rollups import add_corrections
 from control.store import tables
 from control.store.engine import Tx
 from control.store.recalculation_tables import cost_adjustments, lines, recalculations
@@ -122,6 +123,7 @@ async def book(change: Change, recalculation_id: int, reason: str, count_max: in
     paid = [_cost(row, change.now_ms) for row in moving if row["side"] == "buy"]
     if paid:
         await change.tx.execute(insert(cost_adjustments), paid)
+    await add_corrections(change.tx, moving)
     return len(rows)
 
 

@@ -32,6 +32,32 @@ class Check(msgspec.Struct, frozen=True):
     detail: str
 
 
+_ARE_BUILT: Final = "NOT EXISTS (SELECT 1 FROM rollup_state WHERE cursor_number < upto_number)"
+"""Until all calls of before are in the sums, nothing can be said of them."""
+_SUMS_DETAIL: Final = (
+    "CDRs: {calls} calls, {lengths_ms} ms, gross {gross_nanos}, cost {cost_nanos}; "
+    "sums: {sums_calls} calls, gross {sums_gross_nanos}, cost {sums_cost_nanos}"
+)
+
+
+def _sums_query(table: str) -> str:
+    """Customers whose sums in a table are not those of their calls."""
+    return (
+        "SELECT 'customer' AS noun, customer_id AS id, SUM(calls) AS calls, SUM(length) AS lengths_ms,"  # noqa: S608
+        " SUM(gross) AS gross_nanos, SUM(cost) AS cost_nanos, SUM(sums_calls) AS sums_calls,"
+        " SUM(sums_gross) AS sums_gross_nanos, SUM(sums_cost) AS sums_cost_nanos FROM"
+        " (SELECT customer_id, 1 AS calls, duration_ms AS length, gross_nanos AS gross, cost_nanos AS cost,"
+        " 0 AS sums_calls, 0 AS sums_length, 0 AS sums_gross, 0 AS sums_cost FROM cdrs"
+        " UNION ALL SELECT customer_id, 0, 0, after_nanos - before_nanos, 0, 0, 0, 0, 0"
+        " FROM recalculation_lines WHERE is_booked AND side = 'sell'"
+        " UNION ALL SELECT customer_id, 0, 0, 0, amount_nanos, 0, 0, 0, 0 FROM cost_adjustments"
+        " UNION ALL SELECT customer_id, 0, 0, 0, 0, attempts, duration_ms, gross_nanos, cost_nanos"
+        f" FROM {table}) AS both_sides WHERE {_ARE_BUILT} GROUP BY customer_id"
+        " HAVING SUM(calls) <> SUM(sums_calls) OR SUM(length) <> SUM(sums_length)"
+        " OR SUM(gross) <> SUM(sums_gross) OR SUM(cost) <> SUM(sums_cost) ORDER BY customer_id"
+    )
+
+
 CHECKS: Final = (
     Check(
         "balance_is_sum_of_entries",
@@ -154,6 +180,28 @@ CHECKS: Final = (
         " JOIN cdrs c ON c.number = s.cdr_number JOIN recalculation_lines l ON l.id = s.last_id"
         " WHERE c.gross_nanos + s.moved_nanos <> l.after_nanos ORDER BY c.number",
         "CDR and differences {sum_nanos}, last correction {last_nanos}",
+    ),
+    Check(
+        "sums_are_those_of_calls",
+        "The sums that stats read are those of the customer's CDRs and their corrections.",
+        _sums_query("call_rollups"),
+        _SUMS_DETAIL,
+    ),
+    Check(
+        "sums_by_prefix_are_those_of_calls",
+        "So are the sums by prefix.",
+        _sums_query("prefix_rollups"),
+        _SUMS_DETAIL,
+    ),
+    Check(
+        "sums_of_providers_are_those_of_calls",
+        "The sums by provider cost together what CDRs and their corrections do.",
+        "SELECT 'currency' AS noun, currency AS id, SUM(cost) AS cost_nanos, SUM(sums) AS sums_nanos FROM"  # noqa: S608
+        " (SELECT currency, cost_nanos AS cost, 0 AS sums FROM cdrs WHERE provider_id IS NOT NULL"
+        " UNION ALL SELECT currency, amount_nanos, 0 FROM cost_adjustments"
+        " UNION ALL SELECT currency, 0, cost_nanos FROM provider_rollups) AS both_sides"
+        f" WHERE {_ARE_BUILT} GROUP BY currency HAVING SUM(cost) <> SUM(sums) ORDER BY currency",
+        "calls cost {cost_nanos}, sums {sums_nanos}",
     ),
 )
 

@@ -62,6 +62,14 @@ async def test_a_sound_installation_has_no_violation(plane: ControlPlane) -> Non
 
 CALL = f"cdr {1:032x}"
 FAILED_CALL = f"cdr {2:032x}"
+
+
+def _sums(*customers: str) -> dict[str, list[str]]:
+    """What stats read is not what the calls say any more."""
+    names = ("sums_are_those_of_calls", "sums_by_prefix_are_those_of_calls")
+    return {name: list(customers) for name in names}
+
+
 BREAKS: list[tuple[str, dict[str, list[str]]]] = [
     ("UPDATE accounts SET balance_nanos = balance_nanos + 1", {"balance_is_sum_of_entries": ["customer 1"]}),
     (
@@ -70,10 +78,17 @@ BREAKS: list[tuple[str, dict[str, list[str]]]] = [
     ),
     (
         "UPDATE cdrs SET gross_nanos = 5, net_nanos = 5, tax_nanos = 0 WHERE number = 1",
-        {"charged_calls_have_one_entry": [CALL]},
+        {"charged_calls_have_one_entry": [CALL], **_sums("customer 1")},
     ),
-    ("UPDATE cdrs SET customer_id = 2 WHERE number = 1", {"charged_calls_have_one_entry": [CALL]}),
-    ("DELETE FROM cdrs WHERE number = 1", {"call_entries_have_their_cdr": ["ledger_entry 5"]}),
+    (
+        "UPDATE cdrs SET customer_id = 2 WHERE number = 1",
+        {"charged_calls_have_one_entry": [CALL], **_sums("customer 1", "customer 2")},
+    ),
+    (
+        "DELETE FROM cdrs WHERE number = 1",
+        {"call_entries_have_their_cdr": ["ledger_entry 5"], **_sums("customer 1")},
+    ),
+    ("UPDATE prefix_rollups SET attempts = attempts + 1", {"sums_by_prefix_are_those_of_calls": ["customer 1"]}),
     (
         "UPDATE cdrs SET ended_ms = invited_ms - 1, answered_ms = NULL WHERE number = 2",
         {"calls_end_after_they_begin": [FAILED_CALL]},

@@ -10,6 +10,7 @@ from control.services.call_entries import insert_entries, last_numbers
 from control.services.cdrs import insert_batch
 from control.services.ledger import balance_of
 from control.services.records import rate_card_record
+from control.services.rollups import add_batch
 from control.store import tables
 from rating.decks import Deck
 from rating.quotes import Quote, price
@@ -125,6 +126,7 @@ class Exchange:
             last = await last_numbers(tx)
             await insert_batch(tx, [(number, ended)])
             await insert_entries(tx, *last)
+            await add_batch(tx, last[0], [ended.cdr])
         return ended.cdr.id
 
     async def balance(self, customer: int | None = None) -> int:

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from control.services.call_entries import last_numbers
 from control.services.cdrs import insert_batch, last_number
 from control.services.context import Context
 from control.services.replay_calls import PastCall
+from control.services.rollups import add_batch
 from switch.records import Attempt, CallEnded, Candidate, Cdr
 from tests.fakes.control import START_MS
 
@@ -76,8 +78,11 @@ def stored_call(
 
 async def store_calls(ctx: Context, calls: Iterable[Cdr]) -> None:
     first = await last_number(ctx) + 1
+    calls = list(calls)
     async with ctx.store.begin() as tx:
+        last, _ = await last_numbers(tx)
         await insert_batch(tx, [(first + place, CallEnded(cdr)) for place, cdr in enumerate(calls)])
+        await add_batch(tx, last, calls)
 
 
 def past_call(cdr: Cdr, number: int = 1) -> PastCall:

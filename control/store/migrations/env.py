@@ -14,6 +14,7 @@ from control.store import (  # noqa: F401  they join METADATA
     outbox_tables,
     package_tables,
     recalculation_tables,
+    rollup_tables,
 )
 from control.store.tables import METADATA
 
