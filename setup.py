@@ -16,7 +16,7 @@ COMPILED = ("rating", "switch/wire", "switch/transaction", "switch/call", "switc
 COMPILED_NAMES = (
     *("accounts", "admission", "answering", "billed", "bindings", "board", "cdr", "engine", "farewells", "inbound"),
     *("inbound_simulation", "live_rows", "probing", "quick_answers", "quote_facts", "recovered", "restoring"),
-    *("routed", "waiting"),
+    *("routed", "screening", "waiting"),
 )
 COMPILED_FILES = tuple(f"switch/{name}.py" for name in COMPILED_NAMES)
 LEFT_OUT = {"switch/policy/causes.py"}

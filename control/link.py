@@ -201,6 +201,7 @@ class SwitchLink:
         username: str = "",
         at_ms: int | None = None,
         pai: str = "",
+        is_private: bool = False,
     ) -> Simulated:
         request = Simulate(
             id=self._next_id(),
@@ -211,6 +212,7 @@ class SwitchLink:
             username=username,
             at_ms=at_ms,
             pai=pai,
+            is_private=is_private,
         )
         return await self._ask(request, Simulated)
 

@@ -57,6 +57,8 @@ class Simulate(msgspec.Struct, frozen=True, kw_only=True, tag="simulate"):
     at_ms: int | None = None
     pai: str = ""
     """The number in P-Asserted-Identity."""
+    is_private: bool = False
+    """The caller asks not to be shown (RFC 3323)."""
 
 
 class ReadStats(msgspec.Struct, frozen=True, kw_only=True, tag="read_stats"):

@@ -32,14 +32,17 @@ from switch.policy.causes import STATUS, Cause
 from switch.policy.decide import choose_gateway, follows, number_for
 from switch.policy.inbound import InboundPlan, Ring, candidate, decide_forward
 from switch.policy.live import CARD, GATEWAY, PROVIDER, ROUTE, layer_key
+from switch.policy.presentation import present
 from switch.policy.verdicts import Facts, Option, Plan, Reject, Skip
 from switch.quote_facts import quote_facts
 from switch.records import Admitted, Candidate, DidFacts
 from switch.records import Attempt as AttemptRecord
-from switch.routed import USER_UNRESERVED, cause_of, least, reason_line, swapped
+from switch.routed import cause_of, least, reason_line
+from switch.screening import USER_UNRESERVED, anonymised, inbound_screens, screens, swapped
 from switch.snapshot import Gateway
 from switch.transaction.server import ServerTransaction
-from switch.wire.headers import USER_AGENT
+from switch.wire.headers import PRIVACY, USER_AGENT
+from switch.wire.identity import asserted_number, wants_privacy
 from switch.wire.message import Response
 
 _NO_CONTACTS: Final[list[Binding]] = []
@@ -303,6 +306,7 @@ class InboundCall(BilledCall):
         caller = chosen.ring.caller
         cli_out = cli or (cli_in if caller is None or caller.endpoint is None else caller.cli_out(cli_in))
         self.swap = swapped(self.ingress.remote_value, cli_out) if cli_out != cli_in else None
+        self._screen(chosen, cli_out)
         self.tries.append(chosen)
         if option is not None and chosen.gateway is not None:
             live = board.live
@@ -313,6 +317,27 @@ class InboundCall(BilledCall):
         branch = board.ids.branch()
         data = self.build_invite(chosen.uri, chosen.flow, branch, chosen.routes)
         self.begin_attempt(attempt, branch, data, now)
+
+    def _screen(self, chosen: RingTry, cli_out: str) -> None:
+        """Who the callee is told is calling, and which headers pass."""
+        customer = self.plan.customer
+        invite = self.invite
+        assert invite is not None, "attempts end with the answer"
+        is_private = PRIVACY in invite.ids and wants_privacy(invite)
+        option = chosen.option
+        if option is None:
+            if is_private and not customer.trust_pai:
+                self.swap = anonymised(self.ingress.remote_value)
+                self.screen_out, self.screen_back = inbound_screens(customer, self.plan.called.provider, True)
+            else:
+                self.screen_out, self.screen_back = inbound_screens(customer, self.plan.called.provider, False)
+            return
+        is_changed = cli_out != self.facts.cli
+        shown = present(customer, option.provider, cli_out, is_changed, asserted_number(invite), is_private)
+        if shown.is_anonymous:
+            self.swap = anonymised(self.ingress.remote_value)
+        host = self.hops.locals[chosen.flow.listener].shown_host
+        self.screen_out, self.screen_back = screens(customer, option.provider, shown, host)
 
     def _uri(self, number: str, gateway: Gateway, flow: Flow) -> bytes:
         host = f"[{gateway.host}]" if ":" in gateway.host and gateway.host[0] != "[" else gateway.host

@@ -21,9 +21,11 @@ from switch.cdr import NUMBER_START, build_cdr, closed_attempt, delivery_attempt
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
 from switch.policy.live import CARD, CUSTOMER, DID, ENDPOINT, GATEWAY, INSTANCE_KEY, PROVIDER, ROUTE, USER, layer_key
+from switch.policy.presentation import Presentation, is_plain, present
 from switch.quote_facts import restored_quote
 from switch.records import Admitted, Answered, Attempt, CallEnded
 from switch.recovered import RecoveredCall
+from switch.screening import ANONYMOUS, inbound_screens, screens
 from switch.transaction.layer import server_key
 from switch.transaction.server import ServerTransaction
 from switch.wire.build import response_to
@@ -68,6 +70,7 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
     call.invite_cseq = answered.invite_cseq
     if answered.swap is not None:
         call.swap = Swap(answered.swap[0], answered.swap[1])
+    _screen(board, call, admitted, answered)
     call.codecs = answered.codecs
     call.failed = answered.attempts
     call.answered = answered.attempt
@@ -157,6 +160,29 @@ def layer_keys(admitted: Admitted) -> list[int]:
     if admitted.sip_user_id is not None:
         keys.append(layer_key(USER, admitted.sip_user_id))
     return keys
+
+
+def _screen(board: Board, call: BilledCall, admitted: Admitted, answered: Answered) -> None:
+    """What passes between the two sides, by today's records of both; without them, as little as may be."""
+    customer = board.tables.customers.get(admitted.customer_id)
+    provider = board.tables.providers.get(answered.attempt.provider_id)
+    swap = call.swap
+    is_private = swap is not None and swap.callee_side.startswith(ANONYMOUS)
+    if customer is None or provider is None:
+        return
+    if admitted.did is not None and not answered.attempt.destination.startswith(NUMBER_START):
+        call.screen_out, call.screen_back = inbound_screens(customer, provider, is_private)
+        return
+    if is_plain(customer, provider, is_private):
+        return
+    shown = Presentation(True, False, "")
+    if not is_private:
+        # What the INVITE asserted is not known any more: later ones pass as they come, or say what is shown.
+        is_changed = admitted.cli_out != admitted.cli_in
+        asserted = "" if is_changed else admitted.cli_out
+        shown = present(customer, provider, admitted.cli_out, is_changed, asserted, False)
+    host = board.hops.locals[answered.egress.heard_from.listener].shown_host
+    call.screen_out, call.screen_back = screens(customer, provider, shown, host)
 
 
 def _occupy_vendor(board: Board, call: BilledCall, answered: Answered) -> None:

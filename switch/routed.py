@@ -11,25 +11,24 @@ from switch.call.attempt import Attempt
 from switch.call.call import CALLEE, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import ingress_leg
+from switch.call.screen import PLAIN
 from switch.call.session_timer import ask_again
 from switch.cdr import DECISION_MAX, Try, attempt_record, first_codec
 from switch.outputs import Flow
 from switch.policy.causes import STATUS, Cause
 from switch.policy.decide import Plan, choose_gateway, follows, number_for
 from switch.policy.live import CARD, GATEWAY, PROVIDER, layer_key
+from switch.policy.presentation import is_plain, present
 from switch.policy.verdicts import Option, Skip
 from switch.quote_facts import quote_facts
 from switch.records import Admitted, Candidate
 from switch.records import Attempt as AttemptRecord
-from switch.snapshot import Gateway
+from switch.screening import USER_UNRESERVED, anonymised, screens, swapped
+from switch.snapshot import Gateway, Provider
 from switch.transaction.server import ServerTransaction
-from switch.wire.headers import RETRY_AFTER, USER_AGENT
+from switch.wire.headers import PRIVACY, RETRY_AFTER, USER_AGENT
+from switch.wire.identity import asserted_number, wants_privacy
 from switch.wire.message import Response
-from switch.wire.name_addr import NameAddr, replace_uri
-from switch.wire.uri import parse_uri
-
-USER_UNRESERVED: Final = "-_.!~*'()&=+$,;?/"
-"""What a user part may hold unescaped beside letters and digits (RFC 3261 §25.1)."""
 
 _PHRASES: Final[dict[int, bytes]] = {
     408: b"Request Timeout",
@@ -99,8 +98,10 @@ class RoutedCall(BilledCall):
         self._tried: set[int] = set()
         board.records.append(admitted)
         self.begin(server, now)
+        self._is_private: bool = PRIVACY in invite.ids and wants_privacy(invite)
+        self._own_swap: Swap | None = None
         if plan.cli_out != cli_in:
-            self.swap = swapped(self.ingress.remote_value, plan.cli_out)
+            self.swap = self._own_swap = swapped(self.ingress.remote_value, plan.cli_out)
 
     def next_attempt(self, now: float) -> None:
         options = self.plan.options
@@ -141,6 +142,7 @@ class RoutedCall(BilledCall):
         defaults = board.options
         provider = option.provider
         number = number_for(provider, plan.dialled_out)
+        self._present(provider, flow)
         branch = board.ids.branch()
         data = self._invite_for(gateway, flow, number, branch)
         if gateway.also_tcp and len(data) > defaults.udp_request_bytes_max:
@@ -162,6 +164,27 @@ class RoutedCall(BilledCall):
         live.enter(layer_key(GATEWAY, gateway.id), attempt)
         live.enter(layer_key(CARD, option.card.id), attempt)
         self.begin_attempt(attempt, branch, data, now)
+
+    def _present(self, provider: Provider, flow: Flow) -> None:
+        """Who this vendor is told is calling, and which headers pass it."""
+        customer = self.plan.customer
+        if is_plain(customer, provider, self._is_private):
+            self.swap = self._own_swap
+            self.screen_out = self.screen_back = PLAIN
+            return
+        invite = self.invite
+        assert invite is not None, "attempts end with the answer"
+        shown = present(
+            customer,
+            provider,
+            self.plan.cli_out,
+            self._own_swap is not None,
+            asserted_number(invite),
+            self._is_private,
+        )
+        self.swap = anonymised(self.ingress.remote_value) if shown.is_anonymous else self._own_swap
+        host = self.hops.locals[flow.listener].shown_host
+        self.screen_out, self.screen_back = screens(customer, provider, shown, host)
 
     def _invite_for(self, gateway: Gateway, flow: Flow, number: str, branch: bytes) -> bytes:
         host = f"[{gateway.host}]" if ":" in gateway.host and gateway.host[0] != "[" else gateway.host
@@ -281,23 +304,6 @@ class RoutedCall(BilledCall):
 def reason_line(status: int, cause: str) -> bytes:
     """Tells the peer's log why, in a protocol value of our own (RFC 3326 §2)."""
     return b'Reason: X.tandem;cause=%d;text="%b"' % (status, cause.encode("ascii"))
-
-
-def swapped(from_value: bytes, cli: str) -> Swap:
-    """From with another user part; the caller's tag stays, so the dialog stays one."""
-    address = NameAddr.parse(from_value)
-    uri = parse_uri(address.uri)
-    user = quote(cli, safe=USER_UNRESERVED).encode("ascii")
-    if uri.scheme == b"tel":
-        changed = b"tel:" + user
-    else:
-        port = b":%d" % uri.port if uri.port else b""
-        changed = uri.scheme + b":" + user + b"@" + uri.host + port
-    bare = replace_uri(from_value, changed)
-    if address.display:
-        # A display name would still tell the number that was taken away.
-        bare = bare[address.uri_start - 1 :]
-    return Swap(from_value, bare)
 
 
 def least(first: int | None, second: int | None, default: int) -> int:

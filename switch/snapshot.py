@@ -31,6 +31,10 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True, tag="customer"):
     pdd_ms: int | None = None
     ring_ms: int | None = None
     time_zone: str = "UTC"
+    trust_pai: bool = False
+    """Its P-Asserted-Identity says who is calling; else none of it goes on."""
+    allowed_headers: tuple[str, ...] = ()
+    """Names of `X-…` headers that pass between it and vendors."""
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True, tag="client"):
@@ -129,6 +133,14 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, tag="provider"):
     ring_ms: int | None = None
     cause_table: dict[int, Literal["next", "stop"]] = {}
     """SIP status to what follows it, over the defaults of SPEC: try the next vendor, or stop."""
+    send_pai: Literal["never", "pass", "always"] = "pass"
+    """P-Asserted-Identity to it: none, that of customers who are trusted, or one for each number."""
+    pai_format: Literal["sip", "tel"] = "sip"
+    """Of those that we write."""
+    privacy: Literal["honour", "pass"] = "honour"
+    """Callers who ask for privacy: shown to it as anonymous, or with their request, which it has to honour."""
+    allowed_headers: tuple[str, ...] = ()
+    """Names of `X-…` headers that pass between it and customers."""
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True, tag="gateway"):

@@ -88,6 +88,7 @@ class Switch(Protocol):
         username: str = "",
         at_ms: int | None = None,
         pai: str = "",
+        is_private: bool = False,
     ) -> Simulated: ...
 
     async def stats(self) -> Stats: ...

@@ -19,7 +19,7 @@ from control.services.context import Change, Context
 from control.services.csv_cells import Sheet, csv_line, guard, unguard
 from control.services.customers import CUSTOMERS, Customer, CustomerFilter, CustomerNew, CustomerQuery, Tag
 from control.services.errors import Conflict, FieldError, Invalid
-from control.services.fields import Timers, amount_nanos, name_key
+from control.services.fields import OwnHeaders, Timers, amount_nanos, name_key
 from control.services.nouns import TIMERS
 from control.services.problems import convert
 
@@ -41,7 +41,7 @@ _TYPES: Final[dict[str, Any]] = {
 }
 _PLAIN: Final = ("channels", "flow_speed_cps", "client_id", "penalty_until", *TIMERS)
 """Fields that are numbers or times in JSON; an empty cell is null."""
-_FLAGS: Final = ("portal_access", "allow_inbound_without_credit")
+_FLAGS: Final = ("portal_access", "allow_inbound_without_credit", "trust_pai")
 _NULLABLE: Final = ("minimum_payment", "minimum_payment_period", "daily_spend_limit")
 _TEXTS: Final = ("paypal_email", "website", "address", "notes_public", "notes_private")
 _WORDS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
@@ -192,6 +192,8 @@ def _value(name: str, cell: str) -> Any:
     value: Any
     if name == "tags":
         return msgspec.to_builtins(convert(_split_tags(text), tuple[Tag, ...]))
+    if name == "allowed_headers":
+        return msgspec.to_builtins(convert(_split_tags(text), OwnHeaders))
     if name in _TEXTS:
         value = convert(text, _TYPES[name])
     elif not plain:

@@ -30,6 +30,7 @@ from control.services.fields import (
     Moment,
     Name,
     Notes,
+    OwnHeaders,
     Percent,
     Timers,
     amount_nanos,
@@ -84,6 +85,9 @@ class CustomerNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allow_inbound_without_credit: bool = False
     timers: Timers = Timers()
     time_zone: Label = "UTC"
+    trust_pai: bool = False
+    """Its P-Asserted-Identity says who is calling and goes on to vendors; else it stops here."""
+    allowed_headers: OwnHeaders = ()
     tags: Annotated[tuple[Tag, ...], Meta(max_length=50)] = ()
     notes_public: Notes = ""
     notes_private: Notes = ""

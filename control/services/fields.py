@@ -51,6 +51,11 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Codec = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9._/-]+$(?!\n)")]
 Codecs = Annotated[tuple[Codec, ...], Meta(max_length=32)]
 Transport = Literal["udp", "tcp", "tls"]
+OwnHeader = Annotated[str, Meta(max_length=64, pattern=r"^[Xx]-[A-Za-z0-9!%*_+`'~.-]+$(?!\n)", examples=["X-Account"])]
+OwnHeaders = Annotated[
+    tuple[OwnHeader, ...],
+    Meta(max_length=32, description="`X-…` headers that pass, both ways, whatever their case; others stop here."),
+]
 
 
 class Timers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

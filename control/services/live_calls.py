@@ -74,6 +74,8 @@ class SimulationNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cli: Annotated[str, Meta(max_length=128)] = ""
     pai: Annotated[str, Meta(max_length=128)] = ""
     """The number in P-Asserted-Identity, where rules about calling numbers ask for it."""
+    is_private: bool = False
+    """The caller asks not to be shown (`Privacy: id`)."""
     source_ip: Annotated[str, Meta(max_length=64)] = ""
     username: Annotated[str, Meta(max_length=64)] = ""
     """Of a SIP user, instead of `source_ip`."""
@@ -135,6 +137,7 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
             username=asked.username,
             at_ms=at_ms,
             pai=asked.pai,
+            is_private=asked.is_private,
         )
         return _simulation(await simulate_past(ctx, past, at_ms))
     found = await ctx.switch.simulate(
@@ -145,6 +148,7 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
         username=asked.username,
         at_ms=at_ms,
         pai=asked.pai,
+        is_private=asked.is_private,
     )
     return _simulation(found)
 

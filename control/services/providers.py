@@ -13,7 +13,7 @@ from control.services.context import Change, Context
 from control.services.currencies import check_currency
 from control.services.did_references import dids_with
 from control.services.errors import Reference
-from control.services.fields import Channels, Cps, Currency, Label, Moment, Name, Notes, TechPrefix, Timers
+from control.services.fields import Channels, Cps, Currency, Label, Moment, Name, Notes, OwnHeaders, TechPrefix, Timers
 from control.services.gateways import GATEWAYS
 from control.services.nouns import Noun
 from control.services.pages import ListQuery
@@ -37,6 +37,14 @@ class ProviderNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timers: Timers = Timers()
     cause_table: dict[FinalStatus, Literal["next", "stop"]] = {}
     """SIP status to what follows it, over the defaults: the next vendor, or the end of the call."""
+    send_pai: Literal["never", "pass", "always"] = "pass"
+    """P-Asserted-Identity to it: none, that of customers with `trust_pai`, or one for each number that is shown."""
+    pai_format: Literal["sip", "tel"] = "sip"
+    """How we write one; a number that is not international stands in a SIP URI."""
+    privacy: Literal["honour", "pass"] = "honour"
+    """A caller's `Privacy: id` (or `user`, `header`): From and Contact name nobody and no identity goes out, or the
+    header goes on with the identity, to a vendor that honours it."""
+    allowed_headers: OwnHeaders = ()
     notes: Notes = ""
 
 

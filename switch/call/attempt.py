@@ -11,6 +11,7 @@ from typing import Final
 
 from mypy_extensions import trait
 
+from switch.call.forwarding import Swap
 from switch.outputs import Flow, Send
 from switch.transaction.client import ClientTransaction, ClientUser
 from switch.transaction.hop_by_hop import cancel
@@ -71,6 +72,8 @@ class Attempt(ClientUser, TimerOwner):
         self.strays: dict[bytes, Send] = {}
         """ACKs that were sent to stray answers, by To tag, to be repeated with their 2xx."""
         self.is_given_up: bool = False
+        self.swap: Swap | None = None
+        """How this vendor knows the caller, where that is not how it came."""
         self._cancel_lines: list[bytes] = []
         self._is_cancelled: bool = False
         self._first_reply: Timer | None = None

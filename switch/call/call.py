@@ -18,6 +18,7 @@ from switch.call.keepalive import KeepAlive, KeepAliveUser
 from switch.call.leg import CSEQ_MAX, Leg, egress_leg, request_in_dialog
 from switch.call.liveness import STEPS, Liveness
 from switch.call.relay import Relay, RelayUser
+from switch.call.screen import PLAIN, Screen
 from switch.call.session_timer import NOT_ASKED, SessionAsk, SessionTerms, agree, ask, ends_after_s, is_too_short
 from switch.outputs import Flow, Send
 from switch.transaction.layer import Layer
@@ -100,6 +101,9 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         self.early_legs: dict[bytes, Leg] = {}
         """Callee legs by tag, for requests inside early dialogs (PRACK, UPDATE)."""
         self.swap: Swap | None = None
+        self.screen_out: Screen = PLAIN
+        """What passes from the caller to the callee, and from there."""
+        self.screen_back: Screen = PLAIN
         self.is_challenged: bool = False
         """The caller's requests carry credentials for us, which no vendor must see."""
         self.has_left: bool = False
@@ -173,6 +177,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         """Send an INVITE built by `build_invite`."""
         self.attempts.append(attempt)
         self.attempt = attempt
+        attempt.swap = self.swap
         self.early_legs.clear()
         attempt.start(branch, data, now, is_reliable=self.hops.locals[attempt.flow.listener].is_reliable)
 
@@ -191,7 +196,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             routes=routes,
             from_value=b"" if swap is None else swap.callee_side,
             drops_credentials=self.is_challenged,
-            drops_identity=swap is not None,
+            screen=self.screen_out,
         )
 
     def on_attempt_response(self, attempt: Attempt, response: Response, now: float) -> None:
@@ -261,7 +266,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         return True
 
     def _leg_of(self, attempt: Attempt, response: Response) -> Leg:
-        swap = self.swap
+        swap = attempt.swap
         return egress_leg(
             response,
             self.ingress.remote_value if swap is None else swap.callee_side,
@@ -309,8 +314,8 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
     def _for_caller(self, response: Response) -> bytes:
         swap = self.swap
         if swap is None:
-            return forward_response(response)
-        return forward_response(response, from_value=swap.caller_side)
+            return forward_response(response, screen=self.screen_back)
+        return forward_response(response, from_value=swap.caller_side, screen=self.screen_back)
 
     def fail(
         self, status: int, reason: bytes, cause: str, release: str, now: float, extra: Sequence[bytes] = ()
@@ -420,6 +425,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         elif is_bye and self.egress is None:
             self.has_left = True
         relay = Relay(self.layer, self.hops, self, server, sender, receiver, self.swap, is_from_caller=is_from_caller)
+        relay.screen = self.screen_back if is_from_caller else self.screen_out
         if is_refresh:
             relay.session_ask = ask(request, liveness, self.session_s)
         data = self._pass_on(request, receiver, via_value, branch, is_from_caller)
@@ -443,7 +449,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             from_value=from_value,
             to_value=to_value,
             drops_credentials=is_from_caller and self.is_challenged,
-            drops_identity=is_from_caller and swap is not None,
+            screen=self.screen_out if is_from_caller else self.screen_back,
         )
 
     def on_refreshed(self, relay: Relay, response: Response, now: float) -> None:

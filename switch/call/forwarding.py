@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from switch.call.screen import PLAIN, Screen, without_user
 from switch.wire.headers import (
+    CONTACT,
     CONTENT_LENGTH,
     FROM,
     MAX_FORWARDS,
-    P_ASSERTED_IDENTITY,
-    P_CHARGE_INFO,
-    P_PREFERRED_IDENTITY,
     PROXY_AUTHORIZATION,
-    REMOTE_PARTY_ID,
     ROUTE,
+    SCREENED_MIN,
     TO,
     TOUCHED_MAX,
     VIA,
@@ -53,7 +52,7 @@ def forward_request(
     from_value: bytes = b"",
     to_value: bytes = b"",
     drops_credentials: bool = False,
-    drops_identity: bool = False,
+    screen: Screen = PLAIN,
 ) -> bytes:
     """The request as it leaves.
 
@@ -63,7 +62,7 @@ def forward_request(
         routes: value of the one Route line, or nothing; all Routes that came are left behind.
         from_value, to_value: replacements, where the caller's number differs on the two sides.
         drops_credentials: Proxy-Authorization was for us.
-        drops_identity: the other headers that tell the caller's number no longer agree with From.
+        screen: which headers go on that say who is calling, or are nobody's but the sender's own.
     """
     out = [request.method + b" " + uri + b" SIP/2.0", via_line]
     out.extend(record_routes)
@@ -82,21 +81,25 @@ def forward_request(
                 out.append(lines[index])
             else:
                 out.append(_replace_first_value(request, lines[index], via_value))
-        elif header == MAX_FORWARDS or header == ROUTE or header == P_CHARGE_INFO:
+        elif header == MAX_FORWARDS or header == ROUTE:
             continue
+        elif header >= SCREENED_MIN:
+            if screen.passes(header, lines[index]):
+                out.append(lines[index])
         elif header == FROM and from_value:
             out.append(b"From: " + from_value)
         elif header == TO and to_value:
             out.append(b"To: " + to_value)
-        elif (header == PROXY_AUTHORIZATION and drops_credentials) or (
-            (header == P_ASSERTED_IDENTITY or header == P_PREFERRED_IDENTITY or header == REMOTE_PARTY_ID)
-            and drops_identity
-        ):
+        elif header == PROXY_AUTHORIZATION and drops_credentials:
             continue
+        elif header == CONTACT and screen.is_anonymous:
+            out.append(without_user(lines[index]))
         else:
             if header == CONTENT_LENGTH:
                 has_length = True
             out.append(lines[index])
+    if screen.identity and request.method == b"INVITE":
+        out.append(screen.identity)
     hops = request.max_forwards
     out.append(_MAX_FORWARDS_LINES[hops - 1 if 0 < hops <= 255 else MAX_FORWARDS_FIRST])
     if not has_length:
@@ -106,7 +109,9 @@ def forward_request(
     return b"\r\n".join(out)
 
 
-def forward_response(response: Response, *, from_value: bytes = b"", to_value: bytes = b"") -> bytes:
+def forward_response(
+    response: Response, *, from_value: bytes = b"", to_value: bytes = b"", screen: Screen = PLAIN
+) -> bytes:
     """The response on its way back: our Via is taken off (RFC 3261 §16.7 step 3)."""
     out = [b"SIP/2.0 %d " % response.status + response.reason]
     lines = response.lines
@@ -121,6 +126,9 @@ def forward_response(response: Response, *, from_value: bytes = b"", to_value: b
             rest = _without_first_value(response, lines[index])
             if rest:
                 out.append(rest)
+        elif header >= SCREENED_MIN:
+            if screen.passes(header, lines[index]):
+                out.append(lines[index])
         elif header == FROM and from_value:
             out.append(b"From: " + from_value)
         elif header == TO and to_value:

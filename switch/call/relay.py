@@ -12,6 +12,7 @@ from mypy_extensions import trait
 from switch.call.forwarding import Swap, forward_response
 from switch.call.hops import Hops
 from switch.call.leg import Leg, contact_uri
+from switch.call.screen import PLAIN, Screen
 from switch.call.session_timer import NOT_ASKED, SessionAsk
 from switch.outputs import Flow
 from switch.transaction.client import ClientTransaction, ClientUser
@@ -65,6 +66,8 @@ class Relay(ClientUser, ServerUser, TimerOwner):
         self.receiver: Leg = receiver
         self.swap: Swap | None = swap
         self.is_from_caller: bool = is_from_caller
+        self.screen: Screen = PLAIN
+        """Of its responses."""
         self.method: bytes = request.method
         self.is_refreshing: bool = self.method == b"INVITE" or self.method == b"UPDATE"
         self.contact: bytes = contact_uri(request) if self.is_refreshing else b""
@@ -101,11 +104,11 @@ class Relay(ClientUser, ServerUser, TimerOwner):
             self.user.on_refreshed(self, response, now)
         swap = self.swap
         if swap is None:
-            data = forward_response(response)
+            data = forward_response(response, screen=self.screen)
         elif self.is_from_caller:
-            data = forward_response(response, from_value=swap.caller_side)
+            data = forward_response(response, from_value=swap.caller_side, screen=self.screen)
         else:
-            data = forward_response(response, to_value=swap.callee_side)
+            data = forward_response(response, to_value=swap.callee_side, screen=self.screen)
         self.server.respond(status, data, now)
         if status >= 200:
             self.user.on_relayed(self, now)

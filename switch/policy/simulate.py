@@ -11,6 +11,7 @@ from switch.frames import Simulate, Simulated, SimulatedCandidate
 from switch.policy.causes import STATUS, Cause
 from switch.policy.decide import decide
 from switch.policy.live import Live
+from switch.policy.presentation import present, presentation_words
 from switch.policy.tables import Tables
 from switch.policy.vendors import choose_gateway, number_for
 from switch.policy.verdicts import Facts, Option, Plan, Reject, Skip
@@ -47,7 +48,7 @@ def simulated(
     verdict = decide(tables, live, facts, is_simulated=True)
     if isinstance(verdict, Reject):
         return _refusal(tables, verdict)
-    return _admission(tables, live, verdict, at_ms, now_s, None if at_ms != now_ms else accounts)
+    return _admission(tables, live, verdict, request, at_ms, now_s, None if at_ms != now_ms else accounts)
 
 
 def _refusal(tables: Tables, reject: Reject) -> Simulated:
@@ -73,7 +74,7 @@ def _refusal(tables: Tables, reject: Reject) -> Simulated:
 
 
 def _admission(
-    tables: Tables, live: Live, plan: Plan, at_ms: int, now_s: float, accounts: Accounts | None
+    tables: Tables, live: Live, plan: Plan, request: Simulate, at_ms: int, now_s: float, accounts: Accounts | None
 ) -> Simulated:
     candidates: list[SimulatedCandidate] = []
     is_taken = False
@@ -82,6 +83,7 @@ def _admission(
         if candidate.outcome == "taken":
             is_taken = True
             plan.steps.append(f"first try: {candidate.provider_name}, gateway {candidate.gateway_id}")
+            plan.steps.append(_shown(plan, option, request))
         candidates.append(candidate)
     candidates += [_skipped(tables, candidate) for candidate in plan.explanation[len(plan.options) :]]
     cause = Cause.NO_VENDOR if not is_taken else _money_cause(plan, at_ms, accounts)
@@ -105,6 +107,12 @@ def _admission(
         destination=plan.sell.row.name,
         candidates=candidates,
     )
+
+
+def _shown(plan: Plan, option: Option, request: Simulate) -> str:
+    is_changed = plan.cli_out != request.cli
+    shown = present(plan.customer, option.provider, plan.cli_out, is_changed, request.pai, request.is_private)
+    return presentation_words(shown, plan.cli_out)
 
 
 def _money_cause(plan: Plan, now_ms: int, accounts: Accounts | None) -> Cause | None:

@@ -23,11 +23,22 @@ CONTACT: Final = 8
 CONTENT_LENGTH: Final = 9
 PROXY_AUTHORIZATION: Final = 10
 AUTHORIZATION: Final = 11
-P_ASSERTED_IDENTITY: Final = 12
-P_PREFERRED_IDENTITY: Final = 13
-PROXY_REQUIRE: Final = 14
+PROXY_REQUIRE: Final = 12
+
+# Screened: what of them passes from one side of a call to the other is a matter of configuration.
+P_ASSERTED_IDENTITY: Final = 13
+P_PREFERRED_IDENTITY: Final = 14
 REMOTE_PARTY_ID: Final = 15
 P_CHARGE_INFO: Final = 16
+P_CHARGING_VECTOR: Final = 17
+P_CHARGING_FUNCTION_ADDRESSES: Final = 18
+P_ACCESS_NETWORK_INFO: Final = 19
+P_SERVED_USER: Final = 20
+PRIVACY: Final = 21
+X_HEADER: Final = 22
+"""Any header that we do not know and whose name begins with `X-`."""
+
+SCREENED_MIN: Final = P_ASSERTED_IDENTITY
 
 TOUCHED_MAX: Final = 31
 
@@ -46,7 +57,6 @@ PROXY_AUTHENTICATE: Final = 43
 WWW_AUTHENTICATE: Final = 44
 SESSION_EXPIRES: Final = 45
 MIN_SE: Final = 46
-PRIVACY: Final = 47
 DIVERSION: Final = 48
 HISTORY_INFO: Final = 49
 RACK: Final = 50
@@ -101,6 +111,10 @@ NAMES: Final[dict[int, bytes]] = {
     AUTHORIZATION: b"Authorization",
     P_ASSERTED_IDENTITY: b"P-Asserted-Identity",
     P_PREFERRED_IDENTITY: b"P-Preferred-Identity",
+    P_CHARGING_VECTOR: b"P-Charging-Vector",
+    P_CHARGING_FUNCTION_ADDRESSES: b"P-Charging-Function-Addresses",
+    P_ACCESS_NETWORK_INFO: b"P-Access-Network-Info",
+    P_SERVED_USER: b"P-Served-User",
     PROXY_REQUIRE: b"Proxy-Require",
     REMOTE_PARTY_ID: b"Remote-Party-ID",
     P_CHARGE_INFO: b"P-Charge-Info",
@@ -204,7 +218,7 @@ SPELLINGS: Final[dict[bytes, int]] = _spellings()
 
 
 def slow_header_id(name: bytes) -> int:
-    """The id of a name in any case, with blanks before its colon; OTHER for one that we do not know.
+    """The id of a name in any case, with blanks before its colon; OTHER or X_HEADER for one that we do not know.
 
     Raises:
         ParseError: the name is no token. A control byte must never make a header unknown here
@@ -214,7 +228,8 @@ def slow_header_id(name: bytes) -> int:
     bare = name.rstrip(b" \t")
     if not is_token(bare):
         raise ParseError("bad header name")
-    return _LOWER.get(bare.lower(), OTHER)
+    lower = bare.lower()
+    return _LOWER.get(lower, X_HEADER if lower.startswith(b"x-") else OTHER)
 
 
 def header_id(name: bytes) -> int:

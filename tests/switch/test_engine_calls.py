@@ -38,7 +38,7 @@ def test_a_call_is_relayed_answered_and_billed_to_the_last_nano(world: World) ->
 
 
 def test_the_invite_leaves_with_our_via_our_record_route_and_one_hop_less(world: World) -> None:
-    world.caller.invite(extra=[b"X-Unknown:  kept   as it is"])
+    world.caller.invite(extra=[b"Unknown:  kept   as it is"])
     world.run_for(0.01)
     (invite,) = world.cheap.invites
     assert invite.uri == b"sip:442071234567@198.51.100.1"
@@ -46,7 +46,7 @@ def test_the_invite_leaves_with_our_via_our_record_route_and_one_hop_less(world:
     assert invite.via_count == 2
     assert invite.all(RECORD_ROUTE) == [b"<sip:192.0.2.1:5060;lr>"]
     assert invite.max_forwards == 69
-    assert b"X-Unknown:  kept   as it is" in invite.lines
+    assert b"Unknown:  kept   as it is" in invite.lines
 
 
 def test_trying_is_sent_at_once_and_the_vendors_own_is_kept_here(world: World) -> None:

@@ -29,6 +29,8 @@ RICH: dict[str, Any] = {
     "allow_inbound_without_credit": True,
     "timers": {"first_reply_ms": None, "pdd_ms": 4000, "ring_ms": None},
     "time_zone": "Europe/London",
+    "trust_pai": True,
+    "allowed_headers": ["X-Account", "X-Room"],
     "tags": ["gold", "a;b", "[x]", "=1+1"],
     "notes_public": "=cmd|' /C calc'!A0",
     "notes_private": "'@quoted",

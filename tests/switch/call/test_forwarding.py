@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from switch.call.forwarding import forward_request, forward_response
-from switch.wire.headers import MAX_FORWARDS, ROUTE, VIA
+from switch.call.screen import Screen
+from switch.wire.headers import CONTACT, MAX_FORWARDS, P_ASSERTED_IDENTITY, PRIVACY, ROUTE, VIA
 from switch.wire.message import Request, Response, parse_message
 from tests.fakes.wire import INVITE, OK, bent, message
 
@@ -86,16 +87,56 @@ def test_routes_are_left_behind_and_ours_put_in_their_place() -> None:
         b"P-Charge-Info: <sip:1@x>",
         b"p-charge-info : <sip:1@x>",
         b"P-CHARGE-INFO:\r\n <sip:1@x>",
+        b"P-Charging-Vector: icid-value=<sip:1@x>",
+        b"P-Asserted-Identity: <sip:1@x>",
+        b"P-Asserted-Identity : <sip:1@x>",
+        b"p-asserted-identity:<sip:1@x>, <tel:1>",
+        b"P-ASSERTED-identity:\r\n\t<sip:1@x>",
+        b"P-Preferred-Identity: <sip:1@x>",
+        b"Remote-Party-ID: <sip:1@x>;party=calling",
+        b"X-Tandem-Account: <sip:1@x>",
+        b"x-account : <sip:1@x>",
+        b"X-ACCOUNT:\r\n <sip:1@x>",
     ],
 )
-def test_a_header_that_is_stripped_is_stripped_in_every_spelling(line: bytes) -> None:
-    assert b"sip:1@x" not in b"".join(forwarded(bent((b"X", line))).lines)
+def test_a_header_that_is_stripped_is_stripped_in_every_spelling_both_ways(line: bytes) -> None:
+    for data in (bent((b"X", line)), bent((b"X", line + b"\r\n" + line))):
+        assert b"sip:1@x" not in b"".join(forwarded(data).lines)
+    answer = parse_message(message(b"SIP/2.0 200 OK", [line, *parse_message(OK).lines, line]))
+    assert isinstance(answer, Response)
+    assert b"sip:1@x" not in forward_response(answer)
 
 
-def test_identity_headers_go_with_a_number_that_was_changed() -> None:
+def test_headers_that_the_screen_lets_pass_go_on_as_they_came() -> None:
+    lines = [b"P-Asserted-Identity : <sip:1@x>", b"X-Account: 7", b"x-ROOM : 12", b"Privacy: id", b"X-Other: 1"]
+    data = bent((b"X", b"\r\n".join(lines)))
+    after = forwarded(data, screen=Screen(passes_identity=True, allowed=frozenset([b"x-account", b"x-room"])))
+    assert [line for line in lines if line in after.lines] == lines[:4]
+    assert lines[3] in forwarded(data).lines
+
+
+def test_an_identity_of_ours_goes_with_invites_alone() -> None:
+    screen = Screen(identity=b"P-Asserted-Identity: <tel:+4420>")
     data = bent((b"P-Asserted-Identity", b"P-Asserted-Identity: <sip:secret@x>"))
-    assert b"secret" in forwarded(data).data
-    assert b"secret" not in forwarded(data, from_value=b"<sip:2@x>;tag=f1", drops_identity=True).data
+    assert forwarded(data, screen=screen).all(P_ASSERTED_IDENTITY) == [b"<tel:+4420>"]
+    ack = data.replace(b"INVITE", b"ACK")
+    assert forwarded(ack, screen=screen).all(P_ASSERTED_IDENTITY) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "after"),
+    [
+        (b"Contact: <sip:1555@192.0.2.1:5070;ob>;expires=3", b"<sip:anonymous@192.0.2.1:5070;ob>;expires=3"),
+        (b'm: "Bob 1555" <sip:1555:pw@192.0.2.1>', b"<sip:anonymous@192.0.2.1>"),
+        (b"Contact: sip:1555@192.0.2.1;q=1", b"<sip:anonymous@192.0.2.1>;q=1"),
+        (b"Contact: <sip:192.0.2.1>", b"<sip:192.0.2.1>"),
+    ],
+)
+def test_a_caller_who_is_withheld_has_no_number_in_contact_either(line: bytes, after: bytes) -> None:
+    data = bent((b"Contact", line), (b"Privacy", b"Privacy: id"))
+    request = forwarded(data, screen=Screen(is_anonymous=True))
+    assert request.first(CONTACT) == after
+    assert request.first(PRIVACY) is None
 
 
 def test_credentials_for_us_go_no_further() -> None:
@@ -111,6 +152,6 @@ def test_a_body_without_its_length_gets_one() -> None:
 
 
 def test_bodies_and_odd_headers_pass_byte_for_byte() -> None:
-    odd = b"X-Odd:\t\xff\xfe  \xc3\xa9 ;;,,\r\n folded"
-    after = forwarded(bent((b"X-Odd", odd)))
+    odd = b"Odd:\t\xff\xfe  \xc3\xa9 ;;,,\r\n folded"
+    after = forwarded(bent((b"Odd", odd)))
     assert odd in after.lines

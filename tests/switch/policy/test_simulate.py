@@ -12,7 +12,7 @@ from switch.policy.decide import decide
 from switch.policy.live import Live
 from switch.policy.simulate import simulated
 from switch.policy.verdicts import Plan
-from switch.snapshot import Customer, Gateway, IngressRoute, Provider, RateCard, Revision
+from switch.snapshot import CliRule, Customer, Gateway, IngressRoute, Provider, RateCard, Revision
 from tests.fakes.carrier import CENT, CHEAP, DEAR, DEFAULT_RECORDS, NOW_MS, carrier, invite, with_
 
 
@@ -45,7 +45,35 @@ def test_an_admitted_call_shows_its_whole_decision(tmp_path: Path) -> None:
         "vendors",
         "order by lcr",
         "first try",
+        "identity",
     ]
+
+
+@pytest.mark.parametrize(
+    ("customer", "asked", "words"),
+    [
+        ({}, {}, "From 15551230001, P-Asserted-Identity 15551230001"),
+        ({"trust_pai": True}, {"pai": "442079460001"}, "From 15551230001, P-Asserted-Identity 442079460001"),
+        ({}, {"is_private": True}, "withheld, From says anonymous, no P-Asserted-Identity"),
+        ({}, {"cli": "anonymous"}, "From anonymous, no P-Asserted-Identity"),
+    ],
+)
+def test_it_says_who_the_vendor_is_told_is_calling(
+    tmp_path: Path, customer: dict[str, object], asked: dict[str, object], words: str
+) -> None:
+    records = with_(with_(DEFAULT_RECORDS, Provider, 1, send_pai="always"), Customer, 1, **customer)
+    found = simulated(carrier(tmp_path, records), Live(), request(**asked), NOW_MS, 0.0)
+    assert f"identity: {words}" in found.steps
+
+
+def test_rules_on_the_asserted_number_are_asked_with_the_one_that_is_given(tmp_path: Path) -> None:
+    rule = CliRule(id=7, customer_id=1, pai_match="442079", action="rewrite", to="442079460000")
+    tables = carrier(tmp_path, (*DEFAULT_RECORDS, rule))
+    found = simulated(tables, Live(), request(pai="+44 20 7946 0000"), NOW_MS, 0.0)
+    assert "CLI rule 7 (rewrite): 15551230001 becomes 442079460000" in found.steps
+    assert found.cli_out == "442079460000"
+    found = simulated(tables, Live(), request(), NOW_MS, 0.0)
+    assert (found.cause, found.status) == ("cli_refused", 403)
 
 
 def test_a_refused_call_says_why_and_what_the_caller_is_sent(tmp_path: Path) -> None:
