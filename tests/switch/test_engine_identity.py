@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from switch.snapshot import CliRule, Customer, Endpoint, Provider, Record
+from switch.snapshot import CliRule, Customer, DidDestination, Endpoint, Provider, Record
 from switch.wire.headers import CONTACT, FROM, OTHER, P_ASSERTED_IDENTITY, PRIVACY, REMOTE_PARTY_ID, X_HEADER
 from switch.wire.message import Request
 from tests.fakes.carrier import DEFAULT_RECORDS, with_
+from tests.fakes.inbound_calls import InboundWorld, customer_records, did_records
 from tests.fakes.world import World
 
 
@@ -220,3 +221,34 @@ def test_headers_of_ones_own_pass_where_one_of_both_allows_them(
     got = world.caller.requests("INFO")[0]
     assert [line for line in got.lines if line[:2] == b"X-"] == [b"X-Vendor: 1"]
     assert P_ASSERTED_IDENTITY not in got.ids
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_an_inbound_caller_who_wants_privacy_is_nobody_to_a_customer_that_is_not_trusted(
+    tmp_path: Path, is_trusted: bool
+) -> None:
+    world = InboundWorld(tmp_path, customer_records(trust_pai=is_trusted, allowed_headers=("X-Room",)))
+    world.ring(extra=[PAI, b"Privacy: id", b"X-Room: 1", b"X-Trunk: 2"], cli="441111111")
+    (invite,) = world.pbx.invites
+    assert (b"441111111" in invite.from_value(), PRIVACY in invite.ids) == (is_trusted, is_trusted)
+    assert (P_ASSERTED_IDENTITY in invite.ids) is is_trusted
+    assert [line for line in invite.lines if line[:2] == b"X-"] == [b"X-Room: 1"]
+    assert world.carrier.last(200).from_value().startswith(b'"441111111"')
+    world.carrier.ack()
+    world.run_for(0.1)
+    world.crash()
+    world.carrier.in_dialog("INFO", 2, extra=[PAI, b"Privacy: id", b"X-Room: 2"])
+    world.run_for(0.1)
+    info = world.pbx.requests("INFO")[0]
+    assert (P_ASSERTED_IDENTITY in info.ids, PRIVACY in info.ids) == (is_trusted, is_trusted)
+    assert info.from_value() == invite.from_value()
+    assert b"X-Room: 2" in info.lines
+
+
+def test_an_inbound_call_that_goes_out_again_is_told_to_the_vendor_as_its_record_says(tmp_path: Path) -> None:
+    number = DidDestination(kind="number", value="442071110000")
+    records = with_(did_records(destinations=(number,)), Provider, 1, send_pai="always", pai_format="tel")
+    world = InboundWorld(tmp_path, records)
+    world.ring(extra=[PAI], cli="441111111")
+    (invite,) = world.cheap.invites
+    assert invite.all(P_ASSERTED_IDENTITY) == [b"<tel:+441111111>"]
