@@ -32,6 +32,7 @@ from control.publish import SwitchPublisher
 from control.schedule import Schedule
 from control.services import billing_runs, client_bills, did_schedule, minimum_payments, recalculation_steps
 from control.services.admin_keys import ensure_first_key
+from control.services.alert_watch import AlertWatch
 from control.services.context import Context, wall_ms
 from control.services.courier import Courier
 from control.services.mail import Mailer
@@ -157,6 +158,7 @@ class ControlPlane:
         self._start(did_schedule.run(context), "DIDs")
         self._start(context.replays.run(), "replays")
         self._start(Courier(context).run(), "deliveries")
+        self._start(AlertWatch(context).run(), "alerts")
         self._start(self._announce(server, link, url, key_file), "start")
         try:
             await server.serve(sockets=[listening])

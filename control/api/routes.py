@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from control.api import handlers
+from control.api.alert_routes import ALERT_ROUTES
 from control.api.analysis import ANALYSIS
 from control.api.billing_routes import BILLING_ROUTES
 from control.api.cli_rule_routes import CLI_RULE_ROUTES
@@ -288,6 +289,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *RECALCULATION_ROUTES,
     *ANALYSIS,
     *WEBHOOK_ROUTES,
+    *ALERT_ROUTES,
     *_KEYS,
     *_INSTALLATION,
 )

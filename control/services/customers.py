@@ -11,6 +11,7 @@ from sqlalchemy import String, Table, cast, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from control.services.accounts import read_money
+from control.services.alerts import ALERTS
 from control.services.cli_rules import CLI_RULES
 from control.services.clients import CLIENTS
 from control.services.contacts import CONTACTS
@@ -227,6 +228,7 @@ class Customers(Noun[CustomerNew, Customer]):
             INGRESS_ROUTES,
             CLI_RULES,
             CONTACTS,
+            ALERTS,
             WEBHOOKS,
         ):
             for owned in await noun.rows_of(change.tx, "customer_id", row["id"]):

@@ -25,6 +25,7 @@ Event = Literal[
     "alert.fired",
     "alert.reset",
     "alert.repeated",
+    "alert.test",
     "payment.completed",
     "payment.reversed",
     "package.charged",

@@ -14,7 +14,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.cdrs import newest_number
 from control.services.context import Change, Context
-from control.services.errors import Conflict, NotFound, invalid
+from control.services.errors import Conflict, NotFound, Reference, invalid
 from control.services.fields import Id, Moment, Name, Notes
 from control.services.nouns import Noun
 from control.services.outbox import Event, Target, emit
@@ -22,6 +22,8 @@ from control.services.outgoing import check_url
 from control.services.owners import check_customer
 from control.services.pages import ListQuery
 from control.services.signing import new_secret
+from control.store.alert_tables import alerts
+from control.store.engine import Tx
 from control.store.outbox_tables import deliveries, webhooks
 
 Url = Annotated[str, Meta(min_length=8, max_length=2_000, examples=["https://example.com/tandem"])]
@@ -89,6 +91,14 @@ class Webhooks(Noun[WebhookNew, Webhook]):
             # Of the calls of before nobody has asked to hear.
             return {"cdr_number": await newest_number(change.tx)}
         return {}
+
+    async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
+        query = select(alerts.c.id, alerts.c.name, alerts.c.recipients).where(alerts.c.archived_ms.is_(None))
+        return [
+            Reference(noun="alert", id=str(each.id), name=each.name)
+            for each in await tx.execute(query)
+            if any(recipient.get("webhook_id") == row["id"] for recipient in each.recipients)
+        ]
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
         c = deliveries.c

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from control.store import (  # noqa: F401  they join METADATA
+    alert_tables,
     cli_rule_tables,
     client_bill_tables,
     client_tables,

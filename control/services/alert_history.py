@@ -1,0 +1,98 @@
+"""Calls and balances as alerts look at them, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from control.services.alert_measures import Past
+from control.services.quality import is_effective
+from control.store import tables
+from control.store.engine import Tx
+
+ROWS: Final = 2_000
+"""Read at a time."""
+
+_C: Final = tables.cdrs.c
+COLUMNS: Final = (
+    _C.number,
+    _C.customer_id,
+    _C.invited_ms,
+    _C.progress_ms,
+    _C.answered_ms,
+    _C.ended_ms,
+    _C.pdd_ms,
+    _C.duration_ms,
+    _C.gross_nanos,
+    _C.status,
+)
+
+
+def past(row: Any) -> Past:
+    is_answered = row.answered_ms is not None
+    return Past(
+        invited_ms=row.invited_ms,
+        answered_ms=row.answered_ms,
+        ended_ms=row.ended_ms,
+        pdd_ms=row.pdd_ms,
+        duration_ms=row.duration_ms,
+        gross_nanos=row.gross_nanos,
+        is_failure=not is_effective(row.status, is_answered=is_answered, has_rung=row.progress_ms is not None),
+    )
+
+
+async def arrived(tx: Tx, after: int, upto: int) -> list[Any]:
+    """Calls of all customers in the order of their arrival: the next few after this number."""
+    query = select(*COLUMNS).where(_C.number > after, _C.number <= upto).order_by(_C.number).limit(ROWS)
+    return list(await tx.execute(query))
+
+
+async def invited(
+    tx: Tx, customer_id: int | None, from_ms: int, until_ms: int, upto: int | None = None
+) -> AsyncIterator[list[Any]]:
+    """Calls of one customer, or of all, by their INVITEs, some at a time."""
+    query = select(*COLUMNS).order_by(_C.invited_ms, _C.number).limit(ROWS)
+    if customer_id is not None:
+        query = query.where(_C.customer_id == customer_id)
+    if upto is not None:
+        query = query.where(_C.number <= upto)
+    after_ms, after_number = from_ms, 0
+    while True:
+        later = (_C.invited_ms > after_ms) | ((_C.invited_ms == after_ms) & (_C.number > after_number))
+        # The plain bound beside it is what an index is walked by.
+        page = query.where(_C.invited_ms >= after_ms, _C.invited_ms < until_ms, later)
+        rows = list(await tx.execute(page))
+        if rows:
+            yield rows
+        if len(rows) < ROWS:
+            return
+        after_ms, after_number = rows[-1].invited_ms, rows[-1].number
+
+
+async def count_invited(tx: Tx, customer_id: int | None, from_ms: int, until_ms: int, at_most: int) -> int:
+    """How many there are, counted no further than this."""
+    query = select(_C.number).where(_C.invited_ms >= from_ms, _C.invited_ms < until_ms)
+    if customer_id is not None:
+        query = query.where(_C.customer_id == customer_id)
+    return int((await tx.execute(select(func.count()).select_from(query.limit(at_most).subquery()))).scalar_one())
+
+
+async def balance_steps(tx: Tx, customer_id: int, from_ms: int, until_ms: int) -> tuple[int, list[tuple[int, int]]]:
+    """The balance at `from_ms`, and each time and balance at which it changed until `until_ms`."""
+    e = tables.ledger_entries.c
+    before = select(func.coalesce(func.sum(e.amount_nanos), 0)).where(e.customer_id == customer_id, e.at_ms < from_ms)
+    balance = opening = int((await tx.execute(before)).scalar_one())
+    query = (
+        select(e.at_ms, e.amount_nanos)
+        .where(e.customer_id == customer_id, e.at_ms >= from_ms, e.at_ms < until_ms)
+        .order_by(e.at_ms, e.id)
+    )
+    steps: list[tuple[int, int]] = []
+    for at_ms, amount in await tx.execute(query):
+        balance += amount
+        if steps and steps[-1][0] == at_ms:
+            steps.pop()
+        steps.append((at_ms, balance))
+    return opening, steps

@@ -1,0 +1,54 @@
+"""Tables of alerts: what is watched, and whether it has fired."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+
+from control.store.tables import METADATA, BigId
+
+alerts: Final = Table(
+    "alerts",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False),
+    # None: of the whole installation.
+    Column("customer_id", BigInteger, ForeignKey("customers.id"), index=True),
+    Column("recipients", JSON, nullable=False, server_default="[]"),
+    Column("area", String(16), nullable=False),
+    Column("operator", String(2), nullable=False),
+    Column("threshold_nanos", BigInteger, nullable=False),
+    Column("reset_threshold_nanos", BigInteger),
+    Column("sample_minutes", Integer, nullable=False),
+    Column("minimum_calls", Integer, nullable=False),
+    Column("penalty_minutes", Integer),
+    Column("repeat_minutes", Integer),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("row_version", Integer, nullable=False, server_default="1"),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("archived_ms", BigInteger),
+)
+_ALIVE = alerts.c.archived_ms.is_(None)
+# A NULL differs from every other one: among the installation's own alerts, the service looks by itself.
+Index(
+    "uq_alerts_name", alerts.c.customer_id, alerts.c.name_key, unique=True, sqlite_where=_ALIVE, postgresql_where=_ALIVE
+)
+
+# Apart from the rule, whose version counts what people change.
+alert_states: Final = Table(
+    "alert_states",
+    METADATA,
+    Column("alert_id", BigInteger, ForeignKey("alerts.id"), primary_key=True, autoincrement=False),
+    Column("fired_ms", BigInteger),
+    Column("told_ms", BigInteger),
+    Column("penalty_until_ms", BigInteger),
+    # Calls before this are not judged: its penalty ended then.
+    Column("armed_ms", BigInteger, nullable=False),
+    # As they were at the last of these.
+    Column("value_nanos", BigInteger),
+    Column("value_ms", BigInteger),
+)
