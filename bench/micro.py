@@ -226,6 +226,42 @@ def measure_money(folder: Path, numbers: list[str]) -> None:
     print(f"journal records         {best_us(write, 5_000):8.2f} µs   {size} bytes: {names}")
 
 
+def measure_ring(folder: Path, numbers: list[str]) -> None:
+    """What keeping a message costs: the ring by itself over several of its rounds, and the whole of the tap."""
+    from switch.outputs import Flow, Send
+    from switch.ring import Ring
+    from switch.tap import Tap
+
+    ring = Ring(folder / "messages.ring", 32 << 20)
+    data = invite(1, numbers[0])
+    source = ("127.0.0.1", 5070)
+
+    def add(count: int) -> None:
+        for index in range(count):
+            ring.add(0, 0, source, data, index)
+
+    class Engine:
+        """Takes messages, and does nothing."""
+
+        is_of_call = True
+
+        def receive(self, data: bytes, listener: int, source: tuple[str, int], now: float, connection: int) -> None:
+            self.is_of_call = True
+
+    engine: Any = Engine()
+    tap = Tap(engine, engine, ring, 20)
+    sends = [Send(Flow(0, source), data)] * 4
+
+    def keep(count: int) -> None:
+        for _ in range(count // 8):
+            for _ in range(4):
+                tap.receive(data, 0, source, 1.0)
+            tap.note_sends(sends, 1.0)
+
+    print(f"ring, a message         {best_us(add, 100_000):8.2f} µs   {len(data)} bytes")
+    print(f"tap, a message          {best_us(keep, 100_000):8.2f} µs   received or sent")
+
+
 def main() -> None:
     from switch.build import build_name
 
@@ -240,6 +276,7 @@ def main() -> None:
         measure_policy(folder, numbers)
         measure_calls(folder, numbers)
         measure_money(folder, numbers)
+        measure_ring(folder, numbers)
 
 
 if __name__ == "__main__":

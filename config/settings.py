@@ -108,6 +108,15 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     segment_bytes: Positive = 67_108_864
 
 
+class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SIP messages of the latest calls, kept in `messages.ring` in the data folder."""
+
+    ring_bytes: Annotated[int, msgspec.Meta(ge=0, le=64 * 2**30)] = 67_108_864
+    """Room on disk, taken at the start and used round and round; some 6,000 calls. 0: none are kept."""
+    strangers_per_second: NotNegative = 20
+    """Of messages that belong to no call, so many a second are kept."""
+
+
 class Hold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much money a call puts aside ahead of its talk."""
 
@@ -205,6 +214,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timers: Timers = Timers()
     limits: Limits = Limits()
     journal: Journal = Journal()
+    trace: Trace = Trace()
     hold: Hold = Hold()
     liveness: Liveness = Liveness()
     store: Store = Store()

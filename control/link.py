@@ -22,6 +22,7 @@ from switch.frames import (
     Account,
     Answer,
     BookEntries,
+    CallDecision,
     EndCall,
     Entry,
     Hello,
@@ -32,6 +33,7 @@ from switch.frames import (
     PutDelta,
     PutSnapshot,
     ReadAccounts,
+    ReadCall,
     ReadStats,
     Reply,
     Request,
@@ -52,6 +54,7 @@ RECONNECT_MAX_S: Final = 2.0
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 """Nothing the switch says is longer; a greater length means that the stream is out of step."""
 
+_DECISION: Final[Any] = CallDecision | None
 _LENGTH = struct.Struct(">I")
 _encoder = msgspec.msgpack.Encoder()
 _answer_decoder = msgspec.msgpack.Decoder(Answer)
@@ -186,6 +189,11 @@ class SwitchLink:
 
     async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
         return await self._ask(ListCalls(id=self._next_id(), customer_id=customer_id), list[LiveCall])
+
+    async def read_call(self, cdr_id: str) -> CallDecision | None:
+        """How a live call was decided; None: it is not up (any more)."""
+        found: CallDecision | None = await self._ask(ReadCall(id=self._next_id(), cdr_id=cdr_id), _DECISION)
+        return found
 
     async def end_call(self, cdr_id: str, by: str) -> bool:
         """End a live call by BYE both ways. False: there is no such call (any more)."""

@@ -135,6 +135,7 @@ class Admission(WaitingUser):
             self.refuse_too_short(request, flow)
             return
         board.count("calls_attempted")
+        self.layer.is_of_call = True
         via_value = request.via.with_source(source_ip, flow.address[1])
         server = ServerTransaction(
             self.layer, key, request, self.answering.reply_flow(request, flow), via_value, is_reliable=local.is_reliable
@@ -175,6 +176,7 @@ class Admission(WaitingUser):
             self.refuse_too_short(request, flow)
             return
         board.count("calls_attempted")
+        self.layer.is_of_call = True
         via_value = request.via.with_source(flow.address[0], flow.address[1])
         server = ServerTransaction(
             self.layer,

@@ -9,7 +9,7 @@ from typing import Final
 
 from switch.board import Board
 from switch.call.hops import DEFAULT_PORT, Hops
-from switch.outputs import Flow
+from switch.outputs import Flow, Send
 from switch.policy.causes import RETRY_AFTER_S, Cause
 from switch.policy.tables import Tables
 from switch.transaction.layer import Layer
@@ -65,7 +65,8 @@ class Answering:
                 data = terse(response_to(request, status, b"", to_tag=tag, via_value=via_value))
             if len(data) > len(request.data):
                 return False
-        self.layer.send(self.reply_flow(request, flow), data)
+        layer = self.layer
+        layer.sends.append(Send(self.reply_flow(request, flow), data, 0, not layer.is_of_call))
         return True
 
     def is_known(self, ip: str) -> bool:

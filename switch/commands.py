@@ -13,6 +13,7 @@ from switch.configuration import Configuration
 from switch.frames import (
     Account,
     BookEntries,
+    CallDecision,
     EndCall,
     Entry,
     JournalIngested,
@@ -22,6 +23,7 @@ from switch.frames import (
     PutDelta,
     PutSnapshot,
     ReadAccounts,
+    ReadCall,
     ReadStats,
     Reply,
     Request,
@@ -32,7 +34,18 @@ from switch.frames import (
 from switch.pump import Core, Pump
 from switch.snapshot import Delta, Gateway, Snapshot
 
-Asks = PutSnapshot | PutDelta | ListCalls | EndCall | Simulate | ReadStats | BookEntries | PutBalances | ReadAccounts
+Asks = (
+    PutSnapshot
+    | PutDelta
+    | ListCalls
+    | ReadCall
+    | EndCall
+    | Simulate
+    | ReadStats
+    | BookEntries
+    | PutBalances
+    | ReadAccounts
+)
 """Requests that are replied to."""
 MOVES_MONEY: Final = (BookEntries, PutBalances)
 """Requests that are only done once they are in the journal."""
@@ -46,6 +59,7 @@ class Asked(Core, Protocol):
     def load(self, snapshot: Snapshot) -> None: ...
     def apply(self, delta: Delta) -> None: ...
     def list_calls(self, customer_id: int | None, now: float) -> list[LiveCall]: ...
+    def read_call(self, cdr_id: str, now: float) -> CallDecision | None: ...
     def end_call(self, cdr_id: str, now: float) -> bool: ...
     def simulate(self, request: Simulate, now: float) -> Simulated: ...
     def stats(self) -> Stats: ...
@@ -114,6 +128,8 @@ class Commands:
             return None
         if isinstance(request, ListCalls):
             return self._engine.list_calls(request.customer_id, now)
+        if isinstance(request, ReadCall):
+            return self._engine.read_call(request.cdr_id, now)
         if isinstance(request, EndCall):
             log.info("call ended by order", cdr=request.cdr_id, by=request.by)
             return self._engine.end_call(request.cdr_id, now)

@@ -253,7 +253,7 @@ class Connection(asyncio.Protocol):
         pump, index = self.listener.pump, self.listener.index
         for message in messages:
             try:
-                pump.engine.receive(message, index, self.address, now, self.number)
+                pump.receive(message, index, self.address, now, self.number)
             except Exception:
                 log.exception("fault while handling a message", peer=self.address)
         pump.flush(now)

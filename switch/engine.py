@@ -22,9 +22,9 @@ from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
 from switch.call.strays import Strays
 from switch.farewells import say_again
-from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, Simulate, Simulated, Stats
 from switch.inbound_simulation import simulated_inbound
-from switch.live_rows import live_call
+from switch.live_rows import call_decision, live_call
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import Cause
 from switch.policy.digest import Authenticator
@@ -370,6 +370,11 @@ class Engine:
         found.sort(key=_invited)
         return found
 
+    def read_call(self, cdr_id: str, now: float) -> CallDecision | None:
+        """How a live call was decided; None: it is not up."""
+        call = self.board.calls.live.get(cdr_id)
+        return call_decision(call, now) if isinstance(call, BilledCall) else None
+
     def end_call(self, cdr_id: str, now: float) -> bool:
         """Hang up a live call on both sides; False if there is none of that id."""
         call = self.board.calls.live.get(cdr_id)
@@ -419,8 +424,14 @@ class Engine:
             # "If there is a mismatch, the response MUST be silently discarded" (RFC 3261 §18.1.2).
             self.board.count("responses_misaddressed")
             return
+        self.layer.is_of_call = response.cseq_method != b"OPTIONS" or self._is_in_dialog(response)
         if isinstance(transaction, ClientTransaction):
             transaction.receive(response, now)
+
+    def _is_in_dialog(self, response: Response) -> bool:
+        calls = self.board.calls.by_dialog
+        call_id = response.call_id
+        return dialog_key(call_id, response.from_tag) in calls or dialog_key(call_id, response.to_tag) in calls
 
     def _receive_stray(self, response: Response, flow: Flow, now: float) -> None:
         """A 2xx to an INVITE of which no transaction is left: of the process before this one, mostly."""
@@ -429,6 +440,7 @@ class Engine:
             return
         call = self.board.calls.by_dialog.get(dialog_key(response.call_id, response.from_tag))
         if call is not None and call.receive_stray(response, flow, now):
+            self.layer.is_of_call = True
             return
         if flow.address[0] in self.board.vendor_ips and not self._strays.hang_up(response, flow, now):
             self.board.count("strays_ignored")
@@ -441,6 +453,7 @@ class Engine:
         if method == b"ACK":
             transaction = layer.servers.get(server_key(request, b"INVITE"))
             if isinstance(transaction, ServerTransaction) and transaction.state != ACCEPTED:
+                layer.is_of_call = True
                 transaction.receive_ack(now)
             elif (request.to_tag or self._is_to_tagless(request)) and request.max_forwards != 0:
                 self._receive_in_dialog(request, b"", flow, now)
@@ -451,6 +464,7 @@ class Engine:
         key = server_key(request, method)
         transaction = layer.servers.get(key)
         if isinstance(transaction, ServerTransaction):
+            layer.is_of_call = True
             transaction.receive_copy(now)
             return
         if not self._is_sound(request, flow):
@@ -514,6 +528,7 @@ class Engine:
         if invite is not None and (invite.call_id != request.call_id or invite.from_tag != request.from_tag):
             self.answering.reply(request, flow, 481, b"Call/Transaction Does Not Exist")
             return
+        self.layer.is_of_call = True
         # The 200 to CANCEL goes first: until it arrives the caller repeats it (RFC 3261 §16.10).
         self.answering.reply(request, flow, 200, b"OK")
         user = transaction.user
@@ -537,6 +552,7 @@ class Engine:
             self.board.count("dialog_intruders")
             self._refuse_in_dialog(request, flow, 403)
         else:
+            self.layer.is_of_call = True
             via_value = request.via.with_source(flow.address[0], flow.address[1])
             reply_flow = self.answering.reply_flow(request, flow)
             status = call.receive(request, key, sender, receiver, reply_flow, via_value, now)

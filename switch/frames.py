@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from switch.outputs import Alarm, GatewayHealth
+from switch.records import Attempt, Candidate
 from switch.snapshot import Delta, Snapshot
 
 
@@ -37,6 +38,13 @@ class PutDelta(msgspec.Struct, frozen=True, kw_only=True, tag="put_delta"):
 class ListCalls(msgspec.Struct, frozen=True, kw_only=True, tag="list_calls"):
     id: int
     customer_id: int | None = None
+
+
+class ReadCall(msgspec.Struct, frozen=True, kw_only=True, tag="read_call"):
+    """Ask how a live call was decided and what became of its attempts so far."""
+
+    id: int
+    cdr_id: str
 
 
 class EndCall(msgspec.Struct, frozen=True, kw_only=True, tag="end_call"):
@@ -146,6 +154,8 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     """`trying`, `ringing`, `answered`, `ending`."""
     duration_ms: int
+    direction: str = "outbound"
+    """`inbound`: it rings at the customer."""
 
 
 class LiveCall(CallFacts, frozen=True, kw_only=True):
@@ -155,6 +165,28 @@ class LiveCall(CallFacts, frozen=True, kw_only=True):
     answered_ms: int | None
     held_nanos: int = 0
     spent_nanos: int = 0
+
+
+class CallDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """`ReadCall`'s result; nil where no such call is up."""
+
+    call: LiveCall
+    client_id: int | None
+    decision: str = ""
+    did_id: int | None = None
+    cli_in: str
+    cli_out: str
+    dialled_in: str
+    dialled_out: str
+    transport: str
+    currency: str
+    card_id: int
+    revision_id: int
+    prefix: str
+    destination: str
+    rate_nanos: int
+    candidates: tuple[Candidate, ...]
+    attempts: tuple[Attempt, ...]
 
 
 class SimulatedCandidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +242,7 @@ Request = (
     PutSnapshot
     | PutDelta
     | ListCalls
+    | ReadCall
     | EndCall
     | Simulate
     | ReadStats

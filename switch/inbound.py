@@ -421,7 +421,7 @@ class InboundCall(BilledCall):
         assert admitted is not None, "not over yet"
         position = self.attempts.index(attempt)
         chosen = self.tries[position]
-        self.failed = self._failed_but(position, now)
+        self.failed = self.failed_but(position, now)
         self.answered = self._record(attempt, chosen, now)
         self.buy = chosen.buy
         self.explanation = tuple(self.plan.explanation)
@@ -460,7 +460,7 @@ class InboundCall(BilledCall):
 
     def on_ended(self, now: float) -> None:
         if self.answered is None:
-            self.failed = self._failed_but(-1, now)
+            self.failed = self.failed_but(-1, now)
             self.explanation = tuple(self.plan.explanation)
         self._leave_ring()
         super().on_ended(now)
@@ -475,7 +475,7 @@ class InboundCall(BilledCall):
 
     # What is written down.
 
-    def _failed_but(self, position: int, now: float) -> tuple[AttemptRecord, ...]:
+    def failed_but(self, position: int, now: float) -> tuple[AttemptRecord, ...]:
         """Records of all attempts but one."""
         found: list[AttemptRecord] = []
         for index, chosen in enumerate(self.tries):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from switch.billed import BilledCall
 from switch.call.call import STATE_NAMES
 from switch.cdr import source_text, wall_ms, wall_ms_if
-from switch.frames import LiveCall
+from switch.frames import CallDecision, LiveCall
+from switch.inbound import InboundCall
+from switch.quote_facts import restored_quote
+from switch.records import Attempt, Candidate
 from switch.routed import RoutedCall
 
 
@@ -36,7 +39,44 @@ def live_call(call: BilledCall, now: float) -> LiveCall:
         state=STATE_NAMES[call.state],
         invited_ms=wall_ms(call.invited_at, admitted.wall_offset_s),
         answered_ms=wall_ms_if(call.answered_at, admitted.wall_offset_s),
+        direction="outbound" if admitted.did is None else "inbound",
         duration_ms=round((now - call.answered_at) * 1000.0) if call.answered_at else 0,
         held_nanos=call.held_nanos,
         spent_nanos=call.spent_nanos(now),
+    )
+
+
+def call_decision(call: BilledCall, now: float) -> CallDecision:
+    """What policy chose for a live call, and its attempts; the present one ends now, as far as is known."""
+    admitted = call.admitted
+    assert admitted is not None, "live calls only"
+    sell = restored_quote(admitted.sell)
+    candidates: tuple[Candidate, ...] = call.explanation
+    attempts: list[Attempt] = list(call.failed)
+    if call.answered is not None:
+        attempts.append(call.answered)
+    elif isinstance(call, RoutedCall):
+        candidates = tuple(call.plan.explanation)
+        attempts = list(call.failed_but(-1, now))
+    elif isinstance(call, InboundCall):
+        candidates = tuple(call.plan.explanation)
+        attempts = list(call.failed_but(-1, now))
+    return CallDecision(
+        call=live_call(call, now),
+        client_id=admitted.client_id,
+        decision=admitted.decision,
+        did_id=None if admitted.did is None else admitted.did.id,
+        cli_in=admitted.cli_in,
+        cli_out=admitted.cli_out,
+        dialled_in=admitted.dialled_in,
+        dialled_out=admitted.dialled_out,
+        transport=admitted.transport,
+        currency=admitted.currency,
+        card_id=sell.card_id,
+        revision_id=sell.revision_id,
+        prefix=sell.row.prefix,
+        destination=sell.row.name,
+        rate_nanos=sell.rate_nanos,
+        candidates=candidates,
+        attempts=tuple(attempts),
     )

@@ -33,6 +33,8 @@ class Send(msgspec.Struct, frozen=True):
     data: bytes
     token: int = 0
     """Not 0: the shell calls `engine.send_failed(token, reason, now)` if it cannot deliver."""
+    is_loose: bool = False
+    """It belongs to no call: an answer to a stranger, or to an OPTIONS or a REGISTER."""
 
 
 class Close(msgspec.Struct, frozen=True):

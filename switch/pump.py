@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from switch.outputs import Address, Event, Flow, Outputs, Send
+from switch.outputs import Address, Close, Event, Flow, Outputs, Send
 from switch.records import JournalRecord
 
 ROUNDS_MAX: Final = 8
@@ -43,6 +43,19 @@ class Transport(Protocol):
     def close_flow(self, flow: Flow) -> None: ...
 
 
+class Receive(Protocol):
+    """How a shell hands a message in."""
+
+    def __call__(self, data: bytes, listener: int, source: Address, now: float, connection: int = 0) -> None: ...
+
+
+class Keeps(Protocol):
+    """What keeps messages, both ways (`switch/tap.py`)."""
+
+    def receive(self, data: bytes, listener: int, source: Address, now: float, connection: int = 0) -> None: ...
+    def note_sends(self, sends: Sequence[Send | Close], now: float) -> None: ...
+
+
 class Appends(Protocol):
     def append(self, records: Sequence[JournalRecord]) -> int: ...
 
@@ -50,8 +63,13 @@ class Appends(Protocol):
 class Pump:
     """One engine with its journal, its transports by listener index, and its timer."""
 
-    def __init__(self, engine: Core, journal: Appends | None, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, engine: Core, journal: Appends | None, loop: asyncio.AbstractEventLoop, tap: Keeps | None = None
+    ) -> None:
         self.engine = engine
+        self.receive: Receive = engine.receive if tap is None else tap.receive
+        """For the listeners; it goes by the tap where there is one."""
+        self._tap = tap
         self.transports: list[Transport] = []
         self.handle_event: Callable[[Event], None] | None = None
         self._journal = journal
@@ -99,6 +117,8 @@ class Pump:
         """Records first, then all else."""
         if outputs.records and self._journal is not None:
             self._journal.append(outputs.records)
+        if self._tap is not None and outputs.sends:
+            self._tap.note_sends(outputs.sends, time.monotonic())
         transports = self.transports
         for item in outputs.sends:
             if type(item) is Send:

@@ -259,7 +259,7 @@ class RoutedCall(BilledCall):
         attempt = self.attempt
         assert attempt is not None, "one of its attempts was answered"
         position = self.attempts.index(attempt)
-        self.failed = self._failed_but(position, now)
+        self.failed = self.failed_but(position, now)
         self.answered = attempt_record(attempt, self.tries[position], now, self._wall_offset_s())
         self.buy = self.tries[position].option.quote
         self.explanation = tuple(plan.explanation)
@@ -274,14 +274,14 @@ class RoutedCall(BilledCall):
 
     def on_ended(self, now: float) -> None:
         if self.answered is None:
-            self.failed = self._failed_but(-1, now)
+            self.failed = self.failed_but(-1, now)
             self.explanation = tuple(self.plan.explanation)
         super().on_ended(now)
         self.tries = []
         self.plan.options = []
         self.plan.explanation = []
 
-    def _failed_but(self, position: int, now: float) -> tuple[AttemptRecord, ...]:
+    def failed_but(self, position: int, now: float) -> tuple[AttemptRecord, ...]:
         """Records of all attempts but one."""
         wall_offset_s = self._wall_offset_s()
         found: list[AttemptRecord] = []

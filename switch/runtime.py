@@ -37,10 +37,13 @@ from switch.records import Checkpoint, JournalRecord
 from switch.recovered import Recovered
 from switch.replay import replay
 from switch.resolver import Resolver
+from switch.ring import Ring
+from switch.ring_format import RING_FILE
 from switch.saver import SnapshotSaver
 from switch.shell_stats import add_shell_stats
 from switch.snapshot import Customer, Delta, Snapshot
 from switch.stream import Connections, StreamListener
+from switch.tap import Tap, Told
 from switch.tls import Certificates, TlsUnusable
 from switch.udp import UdpListener
 
@@ -60,6 +63,8 @@ class RunnableEngine(Asked, Protocol):
 
     boot_id: str
 
+    @property
+    def layer(self) -> Told: ...
     def set_targets(self, gateway_id: int, targets: list[Target]) -> None: ...
     def set_wall_offset(self, offset_s: float) -> None: ...
     def set_draining(self) -> None: ...
@@ -157,7 +162,8 @@ class Runtime:
             opening=outputs.records,
         )
         self._half_open.append(self._journal.close)
-        self._pump = Pump(self._engine, self._journal, loop)
+        self._tap = self._open_tap()
+        self._pump = Pump(self._engine, self._journal, loop, self._tap)
         self._keeping = Keeping(self._engine, self._journal, lambda: self._pump.flush(time.monotonic()))
         self._pump.handle_event = self._handle_event
         self._pump.transports = list(self.listeners)
@@ -192,6 +198,19 @@ class Runtime:
         log.info(
             "switch runs", listeners=self.addresses(), compiled=is_compiled(), snapshot=self._configuration.version
         )
+
+    def _open_tap(self) -> Tap | None:
+        """Keeping messages is worth less than taking calls: without room for them there are none."""
+        trace, path = self._settings.trace, self._data / RING_FILE
+        if not trace.ring_bytes:
+            path.unlink(missing_ok=True)
+            return None
+        try:
+            ring = Ring(path, trace.ring_bytes)
+        except OSError as error:
+            log.error("no messages of calls are kept", path=str(path), reason=error.strerror)
+            return None
+        return Tap(self._engine, self._engine.layer, ring, trace.strangers_per_second)
 
     def _take_folder(self) -> None:
         """Make the data folder ours: two writers would mix their journals."""
@@ -358,6 +377,8 @@ class Runtime:
         while True:
             await asyncio.sleep(TICK_S)
             self._engine.set_wall_offset(wall_offset_s())
+            if self._tap is not None:
+                self._tap.wall_offset_s = wall_offset_s()
             now = time.monotonic()
             self._engine.beat(now)
             self._pump.flush(now)

@@ -98,7 +98,7 @@ class UdpListener:
     def start(self, pump: Pump, loop: asyncio.AbstractEventLoop) -> None:
         self._pump = pump
         self._loop = loop
-        self._receive = pump.engine.receive
+        self._receive = pump.receive
         loop.add_reader(self._ready.fileno(), self._on_readable)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from control.api.metrics import CONTENT_TYPE, metrics_text
 from control.api.routing import API, Call, Created
 from control.api.uploads import uploaded_file
-from control.services import audit, cdr_detail, cdrs, gateways, live_calls, revision_rows, revisions
+from control.services import audit, cdr_detail, cdrs, gateways, live_calls, revision_rows, revisions, simulation_log
 from control.services.admin_keys import ADMIN_KEYS
 from control.services.cdr_export import csv_lines, json_lines
 from control.services.context import current_version
@@ -49,7 +49,7 @@ async def end_call(call: Call) -> None:
 
 
 async def simulate(call: Call) -> Any:
-    return await live_calls.simulate(call.ctx, call.body)
+    return await simulation_log.simulate_and_note(call.ctx, call.body)
 
 
 async def price_call(call: Call) -> Any:

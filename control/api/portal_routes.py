@@ -15,6 +15,7 @@ from control.api.routing import Call, Route, address_of, bearer_of
 from control.services import contact_accounts as accounts
 from control.services import portal_views as views
 from control.services import sessions
+from control.services.latest_calls import CustomerLatestQuery
 from control.services.pages import Page
 
 
@@ -80,6 +81,10 @@ async def export_json_lines(call: Call) -> Any:
 
 async def list_calls(call: Call) -> Any:
     return await views.page_calls(call.ctx, call.query)
+
+
+async def list_latest(call: Call) -> Any:
+    return await views.page_latest(call.ctx, call.query)
 
 
 async def list_payments(call: Call) -> Any:
@@ -229,6 +234,14 @@ PORTAL_ROUTES: Final = (
         "List the customer's live calls, the youngest first.",
         query=views.OwnCallQuery,
         reply=Page[views.OwnCall],
+    ),
+    _route(
+        "GET",
+        "/latest-calls",
+        list_latest,
+        "List the customer's calls from their INVITE on, live and ended ones, the latest first.",
+        query=CustomerLatestQuery,
+        reply=views.OwnLatest,
     ),
     _route(
         "GET",

@@ -20,6 +20,7 @@ from control.api.money_routes import MONEY_ROUTES
 from control.api.portal_routes import CONTACT_ROUTES, PORTAL_ROUTES
 from control.api.recalculation_routes import RECALCULATION_ROUTES
 from control.api.routing import Route
+from control.api.trace_routes import TRACE_ROUTES
 from control.api.uploads import UPLOAD_BYTES_MAX
 from control.api.webhook_routes import WEBHOOK_ROUTES
 from control.services.admin_keys import ADMIN_KEYS, AdminKeyCreated, AdminKeyNew, AdminKeyQuery
@@ -283,6 +284,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *PORTAL_ROUTES,
     *_REVISIONS,
     *_CALLS,
+    *TRACE_ROUTES,
     *MONEY_ROUTES,
     *BILLING_ROUTES,
     *CREDIT_ROUTES,

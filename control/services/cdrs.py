@@ -329,12 +329,12 @@ def shown(row: RowMapping) -> CdrShown:
         first_progress=_moment(row["progress_ms"]),
         answered=_moment(row["answered_ms"]),
         ended=ms_moment(row["ended_ms"]),
-        attempts=[_attempt_shown(attempt) for attempt in _attempts.decode(row["attempts"])],
-        explanation=[_candidate_shown(candidate) for candidate in _candidates.decode(row["explanation"])],
+        attempts=[attempt_shown(attempt) for attempt in _attempts.decode(row["attempts"])],
+        explanation=[candidate_shown(candidate) for candidate in _candidates.decode(row["explanation"])],
     )
 
 
-def _attempt_shown(attempt: Attempt) -> AttemptShown:
+def attempt_shown(attempt: Attempt) -> AttemptShown:
     return AttemptShown(
         provider_id=attempt.provider_id,
         provider=attempt.provider_name,
@@ -356,7 +356,7 @@ def _attempt_shown(attempt: Attempt) -> AttemptShown:
     )
 
 
-def _candidate_shown(candidate: Candidate) -> CandidateShown:
+def candidate_shown(candidate: Candidate) -> CandidateShown:
     return CandidateShown(
         card_id=candidate.card_id,
         provider_id=candidate.provider_id,

@@ -10,10 +10,11 @@ entries that it lacks when it is back.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from sqlalchemy import insert, select, update
@@ -24,13 +25,16 @@ from control.services.portal_gate import PortalGate
 from control.services.replay_runs import Replays
 from control.store import tables
 from control.store.engine import Store, Tx, to_json
-from switch.frames import Account, Entry, LiveCall, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, Simulated, Stats
 from switch.outputs import Alarm
 from switch.policy.verdicts import MAX_DURATION_S
 from switch.snapshot import Key, Record
 
 Role = Literal["admin", "operator", "billing", "read-only"]
 """Of keys; `control.services.roles` says what each may do."""
+
+
+SIMULATIONS_KEPT: Final = 200
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -74,6 +78,9 @@ class Switch(Protocol):
     def is_connected(self) -> bool: ...
 
     async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]: ...
+
+    async def read_call(self, cdr_id: str) -> CallDecision | None:
+        """How a live call was decided; None where no such call is up."""
 
     async def end_call(self, cdr_id: str, by: str) -> bool:
         """Ask for BYE both ways; False where no such call is up."""
@@ -159,6 +166,7 @@ class Context:
         mail: Mailer | None = None,
         portal: PortalGate | None = None,
         events: Events | None = None,
+        simulations: deque[Any] | None = None,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -181,6 +189,8 @@ class Context:
         self.portal = PortalGate(data_folder, now_ms) if portal is None else portal
         self.events = Events() if events is None else events
         """How others' servers are told of what happens."""
+        self.simulations: deque[Any] = deque(maxlen=SIMULATIONS_KEPT) if simulations is None else simulations
+        """The latest first; of `simulation_log`."""
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -202,6 +212,7 @@ class Context:
             mail=self.mail,
             portal=self.portal,
             events=self.events,
+            simulations=self.simulations,
         )
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from control.services.context import Context
+from control.services.customers import CUSTOMERS
 from control.services.errors import NotFound, invalid
 from control.services.fields import Id, Label, Moment, Transport, moment_ms, ms_moment
 from control.services.hosts import address_or_name
@@ -29,13 +30,27 @@ class CallShown(CallFacts, frozen=True, kw_only=True):
     spent: str
 
 
+_Found = Annotated[Label, Meta(description="Part of a number, of the Call-ID or of the source address.")]
+_State = Literal["trying", "ringing", "answered", "ending"]
+_Rows = Annotated[int, Meta(ge=1, le=CALLS_MAX, description="Calls on a page.")]
+_Cursor = Annotated[str, Meta(max_length=500, description="`next_cursor` of the page before.")]
+
+
 class CallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    customer_id: Id | None = None
-    state: Literal["trying", "ringing", "answered", "ending"] | None = None
-    search: Label = ""
-    """Part of a number, of the Call-ID or of the source address."""
-    limit: Annotated[int, Meta(ge=1, le=CALLS_MAX)] = 200
-    cursor: Annotated[str, Meta(max_length=500)] = ""
+    customer_id: Annotated[Id | None, Meta(description="Of this customer.")] = None
+    state: Annotated[_State | None, Meta(description="In this state.")] = None
+    search: _Found = ""
+    limit: _Rows = 200
+    cursor: _Cursor = ""
+
+
+class CustomerCallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same below a customer."""
+
+    state: Annotated[_State | None, Meta(description="In this state.")] = None
+    search: _Found = ""
+    limit: _Rows = 200
+    cursor: _Cursor = ""
 
 
 async def page(ctx: Context, query: CallQuery) -> Page[CallShown]:
@@ -53,19 +68,33 @@ async def page(ctx: Context, query: CallQuery) -> Page[CallShown]:
     return Page(items=[_call_shown(call) for call in found], next_cursor=next_cursor)
 
 
+async def page_of(ctx: Context, customer_id: int, query: CustomerCallQuery) -> Page[CallShown]:
+    """Those of one customer.
+
+    Raises:
+        NotFound: there is no such customer.
+    """
+    await CUSTOMERS.get(ctx, customer_id)
+    return await page(ctx, CallQuery(customer_id=customer_id, **msgspec.structs.asdict(query)))
+
+
 async def end_call(ctx: Context, cdr_id: str) -> None:
     """BYE both ways, audited whether or not it is still up by then.
 
     Raises:
         NotFound: no such call is up.
     """
-    if not _CDR_ID.fullmatch(cdr_id):
+    if not is_cdr_id(cdr_id):
         raise NotFound("call", cdr_id)
-    is_ended = await ctx.switch.end_call(cdr_id, ctx.actor.name)
-    if not is_ended:
+    before = await ctx.switch.read_call(cdr_id)
+    if before is None or not await ctx.switch.end_call(cdr_id, ctx.actor.name):
         raise NotFound("call", cdr_id)
     async with ctx.change() as change:
-        await change.audit("end", "call", cdr_id)
+        await change.audit("end", "call", cdr_id, before=_call_shown(before.call))
+
+
+def is_cdr_id(text: str) -> bool:
+    return _CDR_ID.fullmatch(text) is not None
 
 
 class SimulationNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

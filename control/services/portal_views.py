@@ -14,7 +14,7 @@ from msgspec import Meta
 from sqlalchemy import Select, or_, select
 from sqlalchemy.engine import RowMapping
 
-from control.services import cdr_detail, live_calls
+from control.services import cdr_detail, latest_calls, live_calls
 from control.services.accounts import read_money
 from control.services.cdr_export import inert
 from control.services.context import Context
@@ -22,6 +22,7 @@ from control.services.csv_cells import csv_line
 from control.services.endpoints import ENDPOINTS, EndpointQuery
 from control.services.errors import NotFound, invalid
 from control.services.fields import Moment, moment_ms, ms_moment
+from control.services.latest_calls import CustomerLatestQuery, LatestQuery
 from control.services.live_calls import CallQuery
 from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
 from control.services.sip_users import SIP_USERS, SipUserQuery
@@ -130,6 +131,33 @@ class OwnCall(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int
     held: str
     spent: str
+
+
+class OwnLatestCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call from its INVITE on, up or over."""
+
+    id: str
+    cli: str
+    dialled: str
+    source: str
+    call_id: str
+    direction: str
+    state: str
+    invited: Moment
+    answered: Moment | None
+    ended: Moment | None
+    duration_ms: int
+    status: int
+    cause: str
+    held: str
+    spent: str
+
+
+class OwnLatest(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[OwnLatestCall]
+    next_cursor: str | None
+    has_live: bool
+    """False: calls that are up are not in the list."""
 
 
 class OwnCallQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -259,6 +287,14 @@ async def page_calls(ctx: Context, query: OwnCallQuery) -> Page[OwnCall]:
         for call in found.items
     ]
     return Page(items=items, next_cursor=found.next_cursor)
+
+
+async def page_latest(ctx: Context, query: CustomerLatestQuery) -> OwnLatest:
+    asked = LatestQuery(customer_id=own_customer_id(ctx), **msgspec.structs.asdict(query))
+    found = await latest_calls.page(ctx, asked, is_own=True)
+    calls = [_part(call, OwnLatestCall) for call in found.items]
+    items = [msgspec.structs.replace(call, cause="no_route") if call.cause in NO_WAY else call for call in calls]
+    return OwnLatest(items=items, next_cursor=found.next_cursor, has_live=found.has_live)
 
 
 async def page_payments(ctx: Context, query: OwnQuery) -> Page[OwnPayment]:

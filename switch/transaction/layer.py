@@ -61,6 +61,8 @@ class Layer:
         self.tokens: dict[int, Transaction] = {}
         """Sends on streams whose failure a client transaction wants to hear of."""
         self._last_token: int = 0
+        self.is_of_call: bool = False
+        """Whether the message at hand belongs to a call; what is kept of messages goes by it."""
 
     def send(self, flow: Flow, data: bytes) -> None:
         self.sends.append(Send(flow, data))

@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from config.settings import Hold, Journal, Limits, Listener, Liveness, Settings, Sip, Timers, Tls
+from config.settings import Hold, Journal, Limits, Listener, Liveness, Settings, Sip, Timers, Tls, Trace
 from sipp_scenarios.places import PORT, TLS_PORT, Place
 from sipp_scenarios.prices import compile_decks
 from sipp_scenarios.switch_process import ROOT, as_toml
@@ -82,6 +82,7 @@ class Plane:
             drain_calls=drain_calls,
             hold=hold or Hold(),
             liveness=liveness or Liveness(),
+            trace=Trace(ring_bytes=4_194_304),
         )
         (folder / "tandem.toml").write_text(as_toml(settings))
         self.balance_nanos = balance_nanos

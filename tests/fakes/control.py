@@ -19,7 +19,7 @@ from control.services.admin_keys import ADMIN_KEYS, AdminKeyNew
 from control.services.context import Context, Role
 from control.services.errors import SwitchAway
 from control.store.engine import Store, open_store
-from switch.frames import Account, LiveCall, Simulated, Stats
+from switch.frames import Account, CallDecision, LiveCall, Simulated, Stats
 from switch.outputs import GatewayHealth
 from switch.snapshot import Key, Record
 from tests.fakes.databases import SQLITE, Database
@@ -69,6 +69,7 @@ class FakeSwitch:
     def __init__(self) -> None:
         self.is_connected = True
         self.calls: list[LiveCall] = []
+        self.decisions: dict[str, CallDecision] = {}
         self.accounts: dict[int, Account] = {}
         self.ended: list[tuple[str, str]] = []
         self.asked: list[dict[str, Any]] = []
@@ -79,6 +80,11 @@ class FakeSwitch:
     async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
         self._check()
         return [call for call in self.calls if customer_id in (None, call.customer_id)]
+
+    async def read_call(self, cdr_id: str) -> CallDecision | None:
+        self._check()
+        live = next((call for call in self.calls if call.cdr_id == cdr_id), None)
+        return self.decisions.get(cdr_id) or (None if live is None else decision(live))
 
     async def end_call(self, cdr_id: str, by: str) -> bool:
         self._check()
@@ -259,4 +265,25 @@ def live_call(customer_id: int, cdr_id: str = "0" * 31 + "1") -> LiveCall:
         answered_ms=START_MS + 2_000,
         duration_ms=5_000,
         held_nanos=1_500_000_000,
+    )
+
+
+def decision(call: LiveCall) -> CallDecision:
+    """How a live call was decided, in as few words as there can be."""
+    return CallDecision(
+        call=call,
+        client_id=None,
+        cli_in=call.cli,
+        cli_out=call.cli,
+        dialled_in=call.dialled,
+        dialled_out=call.dialled,
+        transport="udp",
+        currency="USD",
+        card_id=1,
+        revision_id=1,
+        prefix="44",
+        destination="UK",
+        rate_nanos=10_000_000,
+        candidates=(),
+        attempts=(),
     )

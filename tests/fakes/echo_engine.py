@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from switch.frames import Account, Entry, LiveCall, Simulate, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, Simulate, Simulated, Stats
 from switch.outputs import Address, Close, Event, Flow, Outputs, Send, Target
 from switch.records import AccountState, Beat, Checkpoint, Credited, JournalRecord
 from switch.recovered import Recovered
@@ -35,6 +35,7 @@ class EchoEngine:
         self.store_failure = ""
         self.wall_offset_s = 0.0
         self.boot_id = ""
+        self.is_of_call = False
         self.balances: dict[int, int] = {}
         self.booked_to: int | None = None
         self.recovered: Recovered | None = None
@@ -43,6 +44,11 @@ class EchoEngine:
         """Of keeping."""
         self.state = "answered"
         """Of each of `calls`."""
+
+    @property
+    def layer(self) -> EchoEngine:
+        """It says of each message whether it belongs to a call."""
+        return self
 
     def receive(self, data: bytes, listener: int, source: Address, now: float, connection: int = 0) -> None:
         self._maybe_fail()
@@ -86,6 +92,9 @@ class EchoEngine:
             )
             for cdr_id in self.calls
         ]  # fmt: skip
+
+    def read_call(self, cdr_id: str, now: float) -> CallDecision | None:
+        return None
 
     def end_call(self, cdr_id: str, now: float) -> bool:
         self.ended.append(cdr_id)

@@ -22,6 +22,8 @@ COMMAND = [sys.executable, "-P", "-m", "control.cli"]
 
 SETTINGS = """
 drain_s = 2.0
+[trace]
+ring_bytes = 4194304
 [api]
 port = 0
 [sip]

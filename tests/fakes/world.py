@@ -23,6 +23,7 @@ from switch.outputs import Event, Send
 from switch.records import CallEnded, Cdr, JournalRecord
 from switch.recovered import recover
 from switch.snapshot import Record, Snapshot
+from switch.tap import Tap
 from switch.wire.errors import ParseError
 from switch.wire.headers import CONTACT, FROM, RECORD_ROUTE, TO, VIA
 from switch.wire.message import Message, Request, Response, parse_message
@@ -330,6 +331,8 @@ class World:
         self.records = tuple(records)
         self.seed = seed
         self.wall_offset_s = WALL_S - self.now
+        self.tap: Tap | None = None
+        """Keeps messages, where a test puts one in."""
         self.journal: list[JournalRecord] = []
         """Every record, as it would come back from the disk."""
         self.engine = self._new_engine("boot 1")
@@ -412,7 +415,8 @@ class World:
 
     def _deliver(self, packet: Packet) -> None:
         if packet.target == SWITCH:
-            self.engine.receive(packet.data, 0, packet.source, self.now)
+            receive = self.engine.receive if self.tap is None else self.tap.receive
+            receive(packet.data, 0, packet.source, self.now)
             self._collect()
         else:
             peer = self.peers.get(packet.target)
@@ -424,6 +428,8 @@ class World:
         self.journal.extend(_through_the_disk(record) for record in outputs.records)
         self.cdrs.extend(record.cdr for record in outputs.records if isinstance(record, CallEnded))
         self.events.extend(outputs.events)
+        if self.tap is not None:
+            self.tap.note_sends(outputs.sends, self.now)
         for send in outputs.sends:
             assert isinstance(send, Send)
             self.carry(SWITCH, send.flow.address, send.data)

@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from config.settings import Journal as JournalSettings
-from config.settings import Listener, Settings, Sip, Tls
+from config.settings import Listener, Settings, Sip, Tls, Trace
 from switch import runtime as runtime_module
 from switch.configuration import SNAPSHOT_FILE, read_snapshot, write_snapshot
 from switch.frames import BookEntries, Entry, PutBalances, PutDelta, PutSnapshot, ReadStats, Stats
@@ -36,7 +36,9 @@ GATEWAY = Gateway(id=5, provider_id=1, host="192.0.2.1")
 
 def settings_for(*transports: str, port: int = 0, drain_s: float = 0.0) -> Settings:
     listeners = tuple(Listener(transport=kind, host="127.0.0.1", port=port) for kind in transports)  # type: ignore[arg-type]
-    return Settings(sip=Sip(listeners=listeners), journal=JournalSettings(sync="os"), drain_s=drain_s)
+    return Settings(
+        sip=Sip(listeners=listeners), journal=JournalSettings(sync="os"), trace=Trace(ring_bytes=0), drain_s=drain_s
+    )
 
 
 class Bench:
