@@ -43,6 +43,20 @@ def processor_time_us(root: int) -> tuple[float, float]:
     return user, system
 
 
+def parts_us(root: int) -> dict[str, float]:
+    """User and system time so far of each living process of the family, by what it is."""
+    found: dict[str, float] = {}
+    for pid in family(root):
+        try:
+            fields = _stat_fields(pid)
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        name = words[words.index("-m") + 1] if "-m" in words[:-1] and "python" in words[0] else Path(words[0]).name
+        found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) * TICK_US
+    return found
+
+
 def memory_mb(root: int) -> float:
     """Proportional set size of the family: memory that its processes share counts once."""
     total_kb = 0

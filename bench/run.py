@@ -23,7 +23,7 @@ from deck import NUMBERS, PREFIXES, make_prefixes, write_numbers
 from kamailio import Kamailio
 from load import VENDOR_PORT, Outcome, Sipp
 from namespace import enter_own_network
-from processes import memory_mb, processor_time_us
+from processes import memory_mb, parts_us, processor_time_us
 from soak import soak, swap
 from tandem import SwitchAlone, Tandem
 
@@ -54,10 +54,12 @@ def measure(proxy: Proxy, sipp: Sipp, rate: int, args: argparse.Namespace) -> di
     """One rate through a running proxy; its time counts until the last CDR is in the database."""
     stored_before = proxy.cdrs()
     user_before, system_before = processor_time_us(proxy.root)
+    parts_before = parts_us(proxy.root)
     outcome = sipp.play(rate, args.seconds, args.hold_ms)
     stored = wait_for_cdrs(proxy, stored_before + outcome.answered) - stored_before
     user, system = processor_time_us(proxy.root)
     calls = max(outcome.answered, 1)
+    parts = {name: (us - parts_before.get(name, 0.0)) / calls for name, us in parts_us(proxy.root).items()}
     return {
         "proxy": proxy.name,
         **outcome._asdict(),
@@ -65,6 +67,7 @@ def measure(proxy: Proxy, sipp: Sipp, rate: int, args: argparse.Namespace) -> di
         "us_per_call": (user - user_before + system - system_before) / calls,
         "user_us": (user - user_before) / calls,
         "system_us": (system - system_before) / calls,
+        "parts_us": parts,
         "memory_mb": memory_mb(proxy.root),
     }
 
@@ -81,6 +84,8 @@ def run_proxy(proxy: Proxy, sipp: Sipp, direct: dict[int, Outcome], args: argpar
             row["added_p99_ms"] = row["delay_p99_ms"] - direct[rate].delay_p99_ms
             rows.append(row)
             print_row(row)
+            if args.parts:
+                print(" " * 10 + ", ".join([f"{name} {us:.0f} µs" for name, us in row["parts_us"].items()]), flush=True)
         return rows
     finally:
         proxy.stop()
@@ -164,6 +169,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--soak", action="store_true", help="instead: 1,000 calls/s for a minute, every CDR counted")
     parser.add_argument("--swap", action="store_true", help="instead: a million-row deck activated under 500 calls/s")
+    parser.add_argument("--parts", action="store_true", help="also say what each process of a proxy took")
     parser.add_argument("--no-pin", action="store_true", help="let the kernel place SIPp and proxy")
     parser.add_argument("--keep", action="store_true", help="leave the working folder, with its logs")
     return parser.parse_args()
