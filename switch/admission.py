@@ -34,7 +34,6 @@ from switch.waiting import Waiting, WaitingUser
 from switch.wire.build import response_to
 from switch.wire.headers import PROXY_AUTHORIZATION, USER_AGENT
 from switch.wire.message import Request
-from switch.wire.name_addr import NameAddr
 from switch.wire.uri import parse_uri
 
 SCHEMES: Final = (b"sip", b"sips", b"tel")
@@ -82,7 +81,7 @@ class Admission(WaitingUser):
             self.answering.reply(request, flow, 482, b"Loop Detected")
             return
         dialled = uri.user_text()
-        caller_uri = parse_uri(NameAddr.parse(request.from_value()).uri)
+        caller_uri = parse_uri(request.from_uri())
         cli = caller_uri.user_text()
         # All that can turn out to be broken is read before there is any state.
         is_foreign = not self.answering.is_ours(uri) or self.answering.has_foreign_route(request)

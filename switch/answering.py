@@ -87,7 +87,7 @@ class Answering:
 
     def has_foreign_route(self, request: Request) -> bool:
         """Whether a Route asks us to send the request to somebody else: we never do."""
-        if ROUTE not in request.ids:
+        if not request.has(ROUTE):
             return False
         for value in request.all(ROUTE):
             uri = parse_uri(NameAddr.parse(value).uri)

@@ -491,7 +491,7 @@ class Engine:
         if request.max_forwards == 0 and (request.method != b"OPTIONS" or request.to_tag):
             self.answering.reply(request, flow, 483, b"Too Many Hops")
             return False
-        if PROXY_REQUIRE in request.ids:
+        if request.has(PROXY_REQUIRE):
             # Session timers are the one extension that we have as a proxy (RFC 4028 §8).
             unknown = [tag for tag in request.all(PROXY_REQUIRE) if tag.lower() != b"timer"]
             if unknown:

@@ -8,7 +8,7 @@ Address = tuple[str, int]
 """Address literal and port, as sockets have them (IPv6 without brackets, flow or scope)."""
 
 
-class Flow(msgspec.Struct, frozen=True):
+class Flow(msgspec.Struct, frozen=True, gc=False):
     """Where bytes came from, or where they shall go.
 
     `listener` is an index into the engine's list of listeners. `connection` is 0 on UDP; on

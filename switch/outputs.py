@@ -28,7 +28,7 @@ class Target(msgspec.Struct, frozen=True):
     """Of the SRV record: lower priorities first, shares by weight within one (RFC 2782)."""
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, gc=False):
     flow: Flow
     data: bytes
     token: int = 0
@@ -37,7 +37,7 @@ class Send(msgspec.Struct, frozen=True):
     """It belongs to no call: an answer to a stranger, or to an OPTIONS or a REGISTER."""
 
 
-class Close(msgspec.Struct, frozen=True):
+class Close(msgspec.Struct, frozen=True, gc=False):
     """Close a stream connection once what was sent on it is out."""
 
     flow: Flow
@@ -59,7 +59,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm"):
 Event = GatewayHealth | Alarm
 
 
-class Outputs(msgspec.Struct, frozen=True):
+class Outputs(msgspec.Struct, frozen=True, gc=False):
     records: list[JournalRecord]
     sends: list[Send | Close]
     events: list[Event]

@@ -4,6 +4,9 @@ The journal is the switch's only durable word; the control plane reads it into t
 once. Times are milliseconds since the epoch (UTC); money is in nano-units of the card's currency.
 New kinds may be added, and new fields with defaults at the end of a kind; none is ever removed or
 re-used.
+
+`gc=False`: values alone cannot make a cycle, and what the collector need not know of is made and
+freed in less time.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from switch.flow import Flow
 from switch.snapshot import Delta
 
 
-class Candidate(msgspec.Struct, frozen=True, array_like=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One vendor card that was looked at for a call, and why it was taken or left."""
 
     card_id: int
@@ -31,7 +34,7 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     detail: str = ""
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One try at a gateway."""
 
     provider_id: int
@@ -58,7 +61,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     gateway are those that brought the call, but where it went out to a number."""
 
 
-class Cdr(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Cdr(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """A whole call, priced. One per call; attempts inside."""
 
     id: str
@@ -136,7 +139,7 @@ TariffFacts = tuple[int, str, str, int, int, int | None, str]
 """`rating.quotes.Tariff.facts()`: every argument of its constructor, in order."""
 
 
-class QuoteFacts(msgspec.Struct, frozen=True, array_like=True):
+class QuoteFacts(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A price as the call began with it: no later change of cards or decks can touch it."""
 
     row: RowFacts
@@ -147,7 +150,7 @@ class QuoteFacts(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
 
 
-class DidFacts(msgspec.Struct, frozen=True, array_like=True):
+class DidFacts(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What makes a call an inbound one."""
 
     id: int
@@ -162,7 +165,7 @@ class DidFacts(msgspec.Struct, frozen=True, array_like=True):
     """Where its money ends it goes on, and costs no more than it held."""
 
 
-class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="admitted"):
+class Admitted(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True, tag="admitted"):
     """A call was let in and holds money; written before its first INVITE leaves.
 
     Moments called `…_at` are monotonic seconds of the boot that the last `Checkpoint` names; the
@@ -200,7 +203,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="
     """None: outbound."""
 
 
-class LegState(msgspec.Struct, frozen=True, array_like=True):
+class LegState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One peer's dialog (`switch.call.leg.Leg`, RFC 3261 §12)."""
 
     call_id: bytes
@@ -215,7 +218,7 @@ class LegState(msgspec.Struct, frozen=True, array_like=True):
     local_cseq: int
 
 
-class SessionState(msgspec.Struct, frozen=True, array_like=True):
+class SessionState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Session timer that was agreed upon (RFC 4028)."""
 
     interval_s: int
@@ -224,7 +227,7 @@ class SessionState(msgspec.Struct, frozen=True, array_like=True):
     """`caller`, `callee` or `switch`."""
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="answered"):
+class Answered(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True, tag="answered"):
     """The callee has answered; written before the 200 leaves for the caller."""
 
     id: str
@@ -248,7 +251,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="
     session: SessionState = SessionState(0)
 
 
-class Extended(msgspec.Struct, frozen=True, array_like=True, tag="extended"):
+class Extended(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="extended"):
     """A call's hold has grown."""
 
     id: str
@@ -307,7 +310,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag
     """Ids of the live calls, so that one whose end cannot be read is not taken for live; None: not told."""
 
 
-class CallEnded(msgspec.Struct, frozen=True, array_like=True, tag="ended"):
+class CallEnded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="ended"):
     """A call is over; its hold is settled for the CDR's `gross_nanos`."""
 
     cdr: Cdr

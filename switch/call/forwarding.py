@@ -113,10 +113,19 @@ def forward_response(
     response: Response, *, from_value: bytes = b"", to_value: bytes = b"", screen: Screen = PLAIN
 ) -> bytes:
     """The response on its way back: our Via is taken off (RFC 3261 §16.7 step 3)."""
-    out = [b"SIP/2.0 %d " % response.status + response.reason]
+    start = b"SIP/2.0 %d %b" % (response.status, response.reason)
     lines = response.lines
-    ids = response.ids
     via_index = response.via_index
+    if not from_value and not to_value and response.has(CONTENT_LENGTH):
+        out = [start, *lines, b"", response.body]
+        rest = _without_first_value(response, lines[via_index])
+        if rest:
+            out[via_index + 1] = rest
+        else:
+            del out[via_index + 1]
+        return b"\r\n".join(out)
+    out = [start]
+    ids = response.ids
     has_length = False
     for index in range(len(lines)):
         header = ids[index]
@@ -153,8 +162,10 @@ def _replace_first_value(message: Message, line: bytes, value: bytes) -> bytes:
 
 def _without_first_value(message: Message, line: bytes) -> bytes:
     """A Via line without its first value; empty if that was the only one."""
-    if b"," not in line:
+    if 44 not in line:
         return b""
+    if 34 not in line and 10 not in line:
+        return b"Via: " + line.partition(b",")[2].strip(b" \t")
     # The top Via is on the first Via line, so that line's values come first of all.
     own = message.all(VIA)[1 : _count_values(line)]
     return b"Via: " + b", ".join(own) if own else b""

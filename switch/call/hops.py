@@ -66,7 +66,8 @@ class Hops:
             domains: further host names that mean us in a Request-URI.
         """
         self.locals: list[Local] = locals_
-        self._own: set[tuple[bytes, int]] = set()
+        self._own: dict[bytes, list[int]] = {}
+        """Ports of ours by host."""
         self._own_hosts: set[bytes] = set()
         self._own_names: set[bytes] = {name.lower().encode("utf-8") for name in domains}
         self._own_ips: set[str] = set()
@@ -74,8 +75,8 @@ class Hops:
         self._kinds: dict[bytes, int] = {}
         for local in locals_:
             bare = (f"[{local.host}]" if local.is_ipv6 else local.host).encode("ascii")
-            self._own.add((bare, local.port))
-            self._own.add((local.shown_host.lower(), local.shown_port))
+            self._own.setdefault(bare, []).append(local.port)
+            self._own.setdefault(local.shown_host.lower(), []).append(local.shown_port)
             self._own_hosts.add(bare)
             self._own_hosts.add(local.shown_host.lower())
             self._own_ips.add(local.host)
@@ -85,11 +86,10 @@ class Hops:
 
     def is_own(self, host: bytes, port: int) -> bool:
         """Whether `host:port` of a URI is one of our listeners; port 0 takes any of them."""
-        if host in self._own_names:
+        ports = self._own.get(host)
+        if ports is not None and (port == 0 or port in ports):
             return True
-        if port:
-            return (host, port) in self._own
-        return host in self._own_hosts
+        return host in self._own_names
 
     def record_route_lines(self, ingress: int, egress: int) -> list[bytes]:
         """Our Record-Route lines for a dialog between two listeners, topmost first.

@@ -131,7 +131,7 @@ def ingress_leg(invite: Request, heard_from: Flow, local_tag: bytes, hops: Hops)
     """The caller's side, from its INVITE. `local_tag` is what a failure of ours carries."""
     leg = Leg(invite.call_id, invite.from_value(), invite.from_tag, invite.to_value(), local_tag, heard_from)
     leg.remote_cseq = invite.cseq
-    routes = valid_routes(_record_routes(invite)) if RECORD_ROUTE in invite.ids else []
+    routes = valid_routes(_record_routes(invite)) if invite.has(RECORD_ROUTE) else []
     leg.set_target(contact_uri(invite) or _source_uri(heard_from), routes, hops)
     return leg
 

@@ -13,7 +13,7 @@ from switch.wire.uri import parse_uri
 
 def asserted_number(message: Message) -> str:
     """User part of the first SIP or tel URI in P-Asserted-Identity; empty where there is none that can be read."""
-    if P_ASSERTED_IDENTITY not in message.ids:
+    if not message.has(P_ASSERTED_IDENTITY):
         return ""
     try:
         for value in message.all(P_ASSERTED_IDENTITY):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import i64, mypyc_attr
+
 from switch.wire.errors import ParseError as ParseError
 from switch.wire.headers import (
     AUTHORIZATION,
@@ -58,6 +60,9 @@ _NUMBERS: Final[dict[bytes, int]] = {b"%d" % number: number for number in range(
 """What most counts are: a look-up takes half the time of reading digits."""
 _NO_VIA: Final = Via(b"")
 
+MASKED_MAX: Final = 62
+"""What a mask in one machine word has room for, beside the bit for the header that nobody knows."""
+
 
 class Message:
     """What requests and responses share.
@@ -76,6 +81,7 @@ class Message:
         "from_tag",
         "ids",
         "lines",
+        "mask",
         "read",
         "to_tag",
         "via",
@@ -87,6 +93,8 @@ class Message:
         self.data: bytes = data
         self.lines: list[bytes] = lines
         self.ids: list[int] = []
+        self.mask: i64 = 0
+        """A bit for each header below `MASKED_MAX` that is there: most questions are for one that is not."""
         self.read: list[Line] = []
         """What each line says; empty where no more than a reply can be made of the message."""
         self.body: bytes = body
@@ -99,12 +107,29 @@ class Message:
         self.via_index: int = -1
         self.via_count: int = 0
 
+    def has(self, hid: int) -> bool:
+        """Whether a line of this header is there."""
+        if hid < MASKED_MAX:
+            bits: i64 = self.mask >> i64(hid)
+            return bits & 1 != 0
+        return hid in self.ids
+
+    def note(self, hid: int) -> None:
+        """A line of this header has been added."""
+        self.ids.append(hid)
+        if hid < MASKED_MAX:
+            self.mask |= i64(1) << i64(hid)
+
+    def note_dropped(self, hid: int) -> None:
+        """Every line of this header has been taken out."""
+        if hid < MASKED_MAX:
+            self.mask &= ~(i64(1) << i64(hid))
+
     def first(self, hid: int) -> bytes | None:
         """The value of the first line of a header, unfolded and stripped; None where it is missing."""
-        ids = self.ids
-        if hid not in ids:
+        if not self.has(hid):
             return None
-        return self._value(ids.index(hid), hid)
+        return self._value(self.ids.index(hid), hid)
 
     def all(self, hid: int) -> list[bytes]:
         """Every value of a header, in order, comma lists split (RFC 3261 §7.3.1).
@@ -115,7 +140,7 @@ class Message:
             ParseError: a quoted string or `<` has no end.
         """
         values: list[bytes] = []
-        if hid in self.ids:
+        if self.has(hid):
             for value in self.each(hid):
                 values.extend(split_commas(value))
         return values
@@ -123,8 +148,8 @@ class Message:
     def each(self, hid: int) -> list[bytes]:
         """The value of every line of a header, unfolded and whole: for headers that are no comma lists."""
         found: list[bytes] = []
-        ids = self.ids
-        if hid in ids:
+        if self.has(hid):
+            ids = self.ids
             for index in range(len(ids)):
                 if ids[index] == hid:
                     found.append(self._value(index, hid))
@@ -140,6 +165,18 @@ class Message:
 
     def to_value(self) -> bytes:
         return self.first(TO) or b""
+
+    def from_uri(self) -> bytes:
+        """The URI of From, without its brackets.
+
+        Raises:
+            ParseError: From breaks the grammar.
+        """
+        if self.read:
+            uri = self.read[self.ids.index(FROM)].uri
+            if uri:
+                return uri
+        return NameAddr.parse(self.from_value()).uri
 
 
 class Request(Message):
@@ -214,6 +251,7 @@ def _parse(data: bytes, limits: Limits) -> Request | Response:
             raise
         message.lines = _fold(lines, limits)
         message.ids = []
+        message.mask = 0
         message.read = []
         message.via_index = -1
         message.via_count = 0
@@ -253,6 +291,7 @@ def _start_response(data: bytes, lines: list[bytes], body: bytes, start: bytes) 
     return Response(data, lines, body, status, start[12:])
 
 
+@mypyc_attr(acyclic=True)
 class Line:
     """What one header line says, as far as every message is read for it.
 
@@ -261,13 +300,16 @@ class Line:
     of them, once it has been asked for.
     """
 
-    __slots__ = ("header", "is_checked", "number", "text", "value", "via", "vias")
+    __slots__ = ("bit", "header", "is_checked", "number", "text", "uri", "value", "via", "vias")
 
     def __init__(self, header: int, text: bytes) -> None:
         self.header: int = header
+        self.bit: i64 = i64(1) << i64(header) if header < MASKED_MAX else 0
         self.text: bytes = text
         """What stands behind the colon, unfolded and stripped; of a Via line the first value."""
         self.value: bytes = b""
+        self.uri: bytes = b""
+        """Of a plainly written From or To."""
         self.number: int = -1
         self.vias: int = 0
         self.via: Via | None = None
@@ -326,7 +368,8 @@ def _read_headers(message: Message, limits: Limits, is_folded: bool) -> None:
     max_forwards = -1
     top: Line | None = None
     vias = 0
-    seen = 0
+    seen: i64 = 0
+    mask: i64 = 0
     for raw in message.lines:
         line = None if is_folded else young.get(raw)
         if line is None:
@@ -336,6 +379,8 @@ def _read_headers(message: Message, limits: Limits, is_folded: bool) -> None:
                 line = memory.find(raw)
                 young = memory.young
         hid = line.header
+        bit = line.bit
+        mask |= bit
         ids.append(hid)
         read.append(line)
         if hid > AUTHORIZATION:
@@ -363,10 +408,10 @@ def _read_headers(message: Message, limits: Limits, is_folded: bool) -> None:
             if hid != MAX_FORWARDS:
                 continue  # Contact, Route and their like: more than one may come
             max_forwards = line.number
-        bit = 1 << hid
         if seen & bit:
             raise ParseError("header comes twice")
         seen |= bit
+    message.mask = mask
     if seen & _MANDATORY != _MANDATORY or top is None:
         raise ParseError("mandatory header missing")
     if vias > limits.vias_max:
@@ -406,13 +451,19 @@ def _read_line(raw: bytes, is_folded: bool) -> Line:
         line.vias = 1
         if 44 in value:
             # No empty values here: where responses go is no place for a guess.
-            values = split_outside(value, 44, True)
-            if b"" in values:
-                raise ParseError("empty Via")
+            if 34 in value or 60 in value:
+                values = split_outside(value, 44, True)
+            else:
+                values = value.split(b",")
+                values[0] = values[0].rstrip(b" \t")
+            for piece in values:
+                if not piece or piece.isspace():
+                    raise ParseError("empty Via")
             line.vias = len(values)
             line.text = values[0]
     elif hid == FROM or hid == TO:
-        line.value = _tag(value)
+        if not _read_plain_address(line, value):
+            line.value = NameAddr.parse(value).tag
     elif hid == CALL_ID:
         if not value or 0 in value.translate(_CALL_ID):
             raise ParseError("bad Call-ID")
@@ -440,7 +491,7 @@ def _stripped(value: bytes) -> bytes:
     return value.strip(b" \t")
 
 
-_MANDATORY: Final = 1 << FROM | 1 << TO | 1 << CALL_ID | 1 << CSEQ
+_MANDATORY: Final[i64] = 1 << FROM | 1 << TO | 1 << CALL_ID | 1 << CSEQ
 
 
 def _fold(lines: list[bytes], limits: Limits) -> list[bytes]:
@@ -502,37 +553,34 @@ def _read_cseq(line: Line, value: bytes) -> None:
         raise ParseError("CSeq too large")
 
 
-def _tag(value: bytes) -> bytes:
-    """The tag of a From or To value, b"" for none.
-
-    Raises:
-        ParseError: the value breaks the grammar.
-    """
-    tag = plain_tag(value)
-    return NameAddr.parse(value).tag if tag is None else tag
-
-
-def plain_tag(value: bytes) -> bytes | None:
-    """The tag of `[display] <sip:…>[;tag=…]`; None where the general reader must look.
+def _read_plain_address(line: Line, value: bytes) -> bool:
+    """Read URI and tag of `[display] <sip:…>[;tag=…]`; False where the general reader must look.
 
     Whatever this accepts, `NameAddr.parse` reads the same way.
     """
     display, _left, rest = value.partition(b"<")
     uri, right, tail = rest.partition(b">")
     if not right or uri[:4] != b"sip:" or len(uri) < 5 or 0 in uri.translate(_PLAIN_URI):
-        return None
+        return False
     if display and 0 in display.translate(_PLAIN_DISPLAY):
         name = display.rstrip(b" ")
         if name[:1] != b'"' or name[-1:] != b'"' or len(name) < 2 or name.count(b'"') != 2 or 92 in name:
-            return None
-    if not tail:
-        return b""
-    if tail[:5] != b";tag=":
-        return None
-    tag = tail[5:]
-    if not tag or 0 in tag.translate(TOKEN):
-        return None
-    return tag
+            return False
+    if tail:
+        if tail[:5] != b";tag=":
+            return False
+        tag = tail[5:]
+        if not tag or 0 in tag.translate(TOKEN):
+            return False
+        line.value = tag
+    line.uri = uri
+    return True
+
+
+def plain_tag(value: bytes) -> bytes | None:
+    """The tag of a From or To value in its usual form, b"" for none; None where the general reader must look."""
+    line = Line(FROM, value)
+    return line.value if _read_plain_address(line, value) else None
 
 
 def _check_contact(value: bytes) -> None:
@@ -602,7 +650,7 @@ def _salvage_lines(request: Request, pieces: list[bytes], limits: Limits) -> Non
         if hid != VIA and hid in request.ids:
             continue
         request.lines.append(line)
-        request.ids.append(hid)
+        request.note(hid)
         _salvage_value(request, hid, unfold(rest))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from switch.wire.errors import ParseError
 from switch.wire.scan import PARAM_VALUE, check_param_value, is_token, split_outside
 from switch.wire.uri import HOST, split_host_port
@@ -20,6 +22,7 @@ _PROTOCOLS: Final[dict[bytes, bytes]] = {
 }
 
 
+@mypyc_attr(acyclic=True)
 class Via:
     """Who sent a message, and where responses go.
 
@@ -49,8 +52,27 @@ class Via:
             ParseError: RFC 3261 §25.1 forbids it.
         """
         via = Via(value)
-        if not _parse_plain(via, value):
+        head, _, branch = value.partition(b";branch=")
+        like = _heads.get(head)
+        is_rport_last = branch[-6:] == b";rport"
+        if is_rport_last:
+            branch = branch[:-6]
+        if (
+            like is not None
+            and branch
+            and not (is_rport_last and like.has_rport)
+            and 0 not in branch.translate(PARAM_VALUE)
+        ):
+            # As before from the same peer, but for the branch.
+            via.transport = like.transport
+            via.host = like.host
+            via.port = like.port
+            via.has_rport = like.has_rport or is_rport_last
+            via.branch = branch
+        elif not _parse_plain(via, value):
             _parse_general(via, value)
+        elif like is None and head != value and len(head) <= HEAD_BYTES_MAX:
+            _remember(head)
         return via
 
     def with_source(self, ip: str, port: int) -> bytes:
@@ -78,6 +100,20 @@ class Via:
         if self.host != address and not _same_address(self.host, ip):
             return b"%b;received=%b" % (value, address)
         return value
+
+
+HEADS_MAX: Final = 4_096
+HEAD_BYTES_MAX: Final = 128
+"""What stands before a branch is the same in all requests of a peer: so many are remembered, of so many bytes."""
+_heads: Final[dict[bytes, Via]] = {}
+
+
+def _remember(head: bytes) -> None:
+    like = Via(head)
+    if _parse_plain(like, head):
+        if len(_heads) >= HEADS_MAX:
+            _heads.clear()
+        _heads[head] = like
 
 
 def unreadable_via(raw: bytes) -> Via:
