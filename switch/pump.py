@@ -37,9 +37,12 @@ class Core(Protocol):
 
 
 class Transport(Protocol):
-    """What a listener's shell does with the engine's messages; neither call may feed the engine."""
+    """What a listener's shell does with the engine's messages; no call may feed the engine."""
 
     def send(self, send: Send) -> None: ...
+    def flush(self) -> None:
+        """All that a wake-up has to say was given to `send`."""
+
     def close_flow(self, flow: Flow) -> None: ...
 
 
@@ -125,6 +128,9 @@ class Pump:
                 transports[item.flow.listener].send(item)
             else:
                 transports[item.flow.listener].close_flow(item.flow)
+        if outputs.sends:
+            for transport in transports:
+                transport.flush()
         if outputs.events and self.handle_event is not None:
             for event in outputs.events:
                 self.handle_event(event)

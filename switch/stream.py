@@ -136,6 +136,9 @@ class StreamListener:
             connection = found if found is not None else self._open(peer)
         connection.send(send.data, send.token)
 
+    def flush(self) -> None:
+        """Connections write at once."""
+
     def close_flow(self, flow: Flow) -> None:
         connection = self.shared.by_number.get(flow.connection)
         if connection is not None and connection.listener is self:

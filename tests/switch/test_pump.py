@@ -32,6 +32,9 @@ class Notebook:
             return
         self.lines.append(f"send {send.data.decode()}")
 
+    def flush(self) -> None:
+        pass
+
     def close_flow(self, flow: Flow) -> None:
         self.lines.append(f"close {flow.connection}")
 

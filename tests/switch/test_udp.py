@@ -12,6 +12,7 @@ import uvloop
 
 from config.settings import Listener
 from switch import udp as udp_module
+from switch.datagrams import SEND_SLOTS
 from switch.outputs import Flow, Send
 from switch.pump import Pump
 from switch.udp import DATAGRAMS_PER_WAKE, SEND_QUEUE_MAX, UdpListener
@@ -138,6 +139,28 @@ def test_what_is_no_address_is_refused_without_a_look_up() -> None:
     play("127.0.0.1", scene)
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_a_wake_up_says_leaves_in_order_and_more_than_one_call_takes(host: str) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+        bench.send(*(Send(Flow(0, bench.peer_address), b"%d" % n) for n in range(SEND_SLOTS * 2 + 5)))
+        assert [await bench.hears() for _ in range(SEND_SLOTS * 2 + 5)] == [
+            b"%d" % n for n in range(SEND_SLOTS * 2 + 5)
+        ]
+
+    play(host, scene)
+
+
+def test_one_message_that_cannot_leave_holds_none_of_its_batch_back() -> None:
+    async def scene(bench: Bench) -> None:
+        to = Flow(0, bench.peer_address)
+        bench.send(Send(to, b"first"), Send(to, b"x" * 70_000, 9), Send(to, b"last"))
+        assert [await bench.hears(), await bench.hears()] == [b"first", b"last"]
+        assert bench.engine.failed == [(9, "Message too long")]
+
+    play("127.0.0.1", scene)
+
+
 def test_a_message_too_long_for_udp_fails() -> None:
     async def scene(bench: Bench) -> None:
         bench.send(Send(Flow(0, bench.peer_address), b"x" * 70_000, 9))
@@ -148,17 +171,18 @@ def test_a_message_too_long_for_udp_fails() -> None:
 
 def test_a_kernel_that_takes_nothing_is_waited_for_with_a_bounded_queue() -> None:
     async def scene(bench: Bench) -> None:
-        real = bench.shell._sendto
+        real, real_batch = bench.shell._sendto, bench.shell._sender.send
 
-        def full(data: bytes, address: tuple[str, int]) -> int:
+        def full(*_: object) -> int:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        bench.shell._sendto = full  # type: ignore[assignment]
+        bench.shell._sendto = full
+        bench.shell._sender.send = full  # type: ignore[assignment, method-assign]
         surplus = 10
         bench.send(*(Send(Flow(0, bench.peer_address), b"%d" % n) for n in range(SEND_QUEUE_MAX + surplus)))
         assert bench.shell.dropped == surplus
         bench.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
-        bench.shell._sendto = real
+        bench.shell._sendto, bench.shell._sender.send = real, real_batch  # type: ignore[method-assign]
         assert [await bench.hears() for _ in range(200)] == [b"%d" % n for n in range(200)]
 
     play("127.0.0.1", scene)
