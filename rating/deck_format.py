@@ -36,6 +36,8 @@ RECORD: Final = Struct("<qqqqqIIHHHHHBx")
 """rate, connect fee, valid from, valid to, maximum cost, place of the name, place of the extras
 plus 1 (0: none), first, next, minimum, grace, bytes of the name, flags."""
 RECORD_CRC: Final = Struct("<I")
+RECORD_WITH_CRC: Final = Struct("<qqqqqIIHHHHHBxI")
+"""The two together, as a look-up reads them."""
 RECORD_BYTES: Final = 64
 FLAG_BLOCKED: Final = 1
 SECONDS_UNSET: Final = 0xFFFF

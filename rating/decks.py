@@ -24,9 +24,9 @@ from rating.deck_format import (
     INDEX_ENTRY,
     INDEX_PAIR,
     MAGIC,
-    RECORD,
     RECORD_BYTES,
     RECORD_CRC,
+    RECORD_WITH_CRC,
     SECONDS_UNSET,
     TIER,
     VERSION,
@@ -189,10 +189,6 @@ class Deck:
 
     def _decode_record(self, prefix: str, seed: int, place: int) -> RateRow | None:
         view = self._view
-        payload = view[place : place + _PAYLOAD_BYTES]
-        (crc,) = RECORD_CRC.unpack_from(view, place + _PAYLOAD_BYTES)
-        if zlib.crc32(payload, seed) != crc:
-            return None
         (
             rate,
             fee,
@@ -207,7 +203,10 @@ class Deck:
             grace,
             name_bytes,
             flags,
-        ) = RECORD.unpack(payload)
+            crc,
+        ) = RECORD_WITH_CRC.unpack_from(view, place)
+        if zlib.crc32(view[place : place + _PAYLOAD_BYTES], seed) != crc:
+            return None
         tiers: tuple[tuple[int, int], ...] = ()
         windows: tuple[tuple[int, int, int], ...] = ()
         if extras_at:

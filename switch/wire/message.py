@@ -317,10 +317,11 @@ class Line:
         """Contact and Max-Forwards are only held against the grammar in requests."""
 
 
-LINES_MAX: Final = 8_192
+LINES_MAX: Final = 1_024
 LINE_BYTES_MAX: Final = 256
 """Lines that have been read are remembered, two generations of so many of at most this length. Of
-the lines of a call most have been seen: in the message before, or in the last call of the trunk."""
+the lines of a call most have been seen: in the message before, or in the last call of the trunk. More
+would be remembered outside the processor's caches, where reading again costs less than looking up."""
 
 
 class _Memory:
