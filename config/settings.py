@@ -126,6 +126,24 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Each extension doubles the one before, up to this."""
 
 
+class Registrar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where phones of SIP users say how they are reached (RFC 3261 §10)."""
+
+    enabled: bool = True
+    expires_default_s: Positive = 3_600
+    """For a REGISTER that names no time."""
+    expires_min_s: Positive = 60
+    """Shorter ones are refused with 423."""
+    expires_max_s: Positive = 7_200
+    """Longer ones are cut to this."""
+    contacts_per_user: Positive = 10
+    """One more takes the place of the one that was heard of longest ago."""
+    contacts_max: Positive = 50_000
+    """Of all users together; more are refused with 503."""
+    ping_s: NotNegative = 30
+    """OPTIONS to each contact on UDP that often, so that NATs keep the way open; 0: never."""
+
+
 class Liveness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How calls are found whose end nobody told us."""
 
@@ -217,6 +235,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trace: Trace = Trace()
     hold: Hold = Hold()
     liveness: Liveness = Liveness()
+    registrar: Registrar = Registrar()
     store: Store = Store()
     api: Api = Api()
     mail: Mail = Mail()
@@ -266,6 +285,9 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         taken.add(socket)
     if settings.liveness.keepalive_failures > settings.liveness.keepalive_of:
         yield "$.liveness.keepalive_failures: more than $.liveness.keepalive_of can never be reached"
+    registrar = settings.registrar
+    if not registrar.expires_min_s <= registrar.expires_default_s <= registrar.expires_max_s:
+        yield "$.registrar.expires_default_s: outside expires_min_s to expires_max_s"
     if settings.mail.host and "@" not in settings.mail.sender:
         yield "$.mail.sender: an address is needed to send mail from"
     if settings.portal.url and not settings.portal.url.startswith(("https://", "http://")):

@@ -28,6 +28,7 @@ from switch.frames import (
     Hello,
     JournalIngested,
     ListCalls,
+    ListRegistrations,
     LiveCall,
     PutBalances,
     PutDelta,
@@ -35,6 +36,8 @@ from switch.frames import (
     ReadAccounts,
     ReadCall,
     ReadStats,
+    RegistrationRow,
+    RemoveRegistration,
     Reply,
     Request,
     Simulate,
@@ -198,6 +201,13 @@ class SwitchLink:
     async def end_call(self, cdr_id: str, by: str) -> bool:
         """End a live call by BYE both ways. False: there is no such call (any more)."""
         return await self._ask(EndCall(id=self._next_id(), cdr_id=cdr_id, by=by), bool)
+
+    async def list_registrations(self, sip_user_id: int) -> list[RegistrationRow]:
+        return await self._ask(ListRegistrations(id=self._next_id(), sip_user_id=sip_user_id), list[RegistrationRow])
+
+    async def remove_registration(self, sip_user_id: int, registration_id: str) -> bool:
+        request = RemoveRegistration(id=self._next_id(), sip_user_id=sip_user_id, registration_id=registration_id)
+        return await self._ask(request, bool)
 
     async def simulate(
         self,

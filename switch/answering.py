@@ -61,7 +61,7 @@ class Answering:
         ):
             # A 481 with its phrase is longer than many a BYE: say the same in fewer words.
             data = terse(data)
-            if extra and status != 407 and len(data) > len(request.data):
+            if extra and status not in (401, 407) and len(data) > len(request.data):
                 data = terse(response_to(request, status, b"", to_tag=tag, via_value=via_value))
             if len(data) > len(request.data):
                 return False

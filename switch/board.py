@@ -17,6 +17,7 @@ from switch.policy.live import Live
 from switch.policy.tables import Tables
 from switch.quick_answers import STREAK, QuickAnswers
 from switch.records import JournalRecord
+from switch.registrations import Registration
 from switch.snapshot import Gateway, Provider
 from switch.transaction.layer import Layer
 
@@ -74,6 +75,8 @@ class Board:
         """Wall clock minus the engine's monotonic clock."""
         self.records: list[JournalRecord] = []
         self.events: list[Event] = []
+        self.registrations: list[Registration] = []
+        """Contacts that have changed and are not written down yet."""
         self.counters: dict[str, int] = {}
         self._targets: dict[int, list[Target]] = {}
         """What the resolver found for gateways by name."""

@@ -18,6 +18,7 @@ from switch.frames import (
     Entry,
     JournalIngested,
     ListCalls,
+    ListRegistrations,
     LiveCall,
     PutBalances,
     PutDelta,
@@ -25,6 +26,8 @@ from switch.frames import (
     ReadAccounts,
     ReadCall,
     ReadStats,
+    RegistrationRow,
+    RemoveRegistration,
     Reply,
     Request,
     Simulate,
@@ -45,6 +48,8 @@ Asks = (
     | BookEntries
     | PutBalances
     | ReadAccounts
+    | ListRegistrations
+    | RemoveRegistration
 )
 """Requests that are replied to."""
 MOVES_MONEY: Final = (BookEntries, PutBalances)
@@ -67,6 +72,8 @@ class Asked(Core, Protocol):
     def put_balances(self, entry_id: int, balances: dict[int, int], now: float) -> bool: ...
     def accounts(self, customer_ids: Sequence[int] | None, now: float) -> list[Account]: ...
     def entry_id(self) -> int | None: ...
+    def list_registrations(self, user_id: int, now: float) -> list[RegistrationRow]: ...
+    def remove_registration(self, user_id: int, registration_id: str, now: float) -> bool: ...
 
 
 class Commands:
@@ -145,6 +152,10 @@ class Commands:
             return None
         if isinstance(request, ReadAccounts):
             return self._engine.accounts(request.customer_ids, now)
+        if isinstance(request, ListRegistrations):
+            return self._engine.list_registrations(request.sip_user_id, now)
+        if isinstance(request, RemoveRegistration):
+            return self._engine.remove_registration(request.sip_user_id, request.registration_id, now)
         stats = self._engine.stats()
         self._add_stats(stats)
         return stats

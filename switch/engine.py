@@ -7,7 +7,7 @@ Nothing runs between the hold and the forward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -22,7 +22,7 @@ from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
 from switch.call.strays import Strays
 from switch.farewells import say_again
-from switch.frames import Account, CallDecision, Entry, LiveCall, Simulate, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, RegistrationRow, Simulate, Simulated, Stats
 from switch.inbound_simulation import simulated_inbound
 from switch.live_rows import call_decision, live_call
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
@@ -35,8 +35,10 @@ from switch.policy.tables import Tables
 from switch.probing import Probers
 from switch.records import AccountState, Beat, Checkpoint, Credited, DeltaApplied
 from switch.recovered import Recovered, RecoveredCall
+from switch.registrar import Registrar
+from switch.registrations import Registration
 from switch.restoring import close_lost, restore_call, shift_of
-from switch.snapshot import Customer, Delta, Gateway, Snapshot
+from switch.snapshot import Customer, Delta, Gateway, SipUser, Snapshot
 from switch.transaction.client import ClientTransaction
 from switch.transaction.layer import Layer, TimerValues, server_key
 from switch.transaction.machine import ACCEPTED
@@ -108,6 +110,8 @@ class Engine:
         )
         self.answering: Answering = Answering(self.board, rng)
         self.admission: Admission = Admission(self.board, self.answering, self.authenticator, settings)
+        self.registrar: Registrar = Registrar(self.board, self.answering, self.authenticator, settings.registrar)
+        self._is_registrar: bool = settings.registrar.enabled
         self.waiting: dict[bytes, Waiting] = self.admission.waiting
         self._now: float = now
         """The latest that a shell has said."""
@@ -170,10 +174,12 @@ class Engine:
     def take_outputs(self) -> Outputs:
         """What has to be done, in order, and forgotten here."""
         board = self.board
-        outputs = Outputs(board.records, self.layer.sends, board.events)
+        outputs = Outputs(board.records, self.layer.sends, board.events, board.registrations)
         board.records = []
         self.layer.sends = []
         board.events = []
+        if board.registrations:
+            board.registrations = []
         return outputs
 
     def send_failed(self, token: int, reason: str, now: float) -> None:
@@ -185,6 +191,7 @@ class Engine:
     def connection_closed(self, listener: int, connection: int, now: float) -> None:
         """A stream is gone. Calls outlive it: their peers are reached over a new one."""
         self.board.count("connections_closed")
+        self.registrar.connection_closed(connection)
 
     def set_wall_offset(self, offset_s: float) -> None:
         """Wall clock minus monotonic clock, for calls that begin from now on."""
@@ -214,7 +221,9 @@ class Engine:
     def load(self, snapshot: Snapshot) -> None:
         """Take a whole snapshot in place of the one held."""
         before = list(self.tables.gateways)
+        users = self.tables.users
         self.tables.load(snapshot)
+        self._forget_strangers(users, self.board.bindings.by_user)
         for gateway_id in before:
             if gateway_id not in self.tables.gateways:
                 self.board.forget_gateway(gateway_id)
@@ -231,7 +240,11 @@ class Engine:
         Raises:
             StaleDelta: it does not follow on the version held.
         """
+        changed = [each.id for each in delta.put if isinstance(each, SipUser)]
+        changed += [key.id for key in delta.remove if key.kind == "sip_user"]
+        users = {user_id: self.tables.users[user_id] for user_id in changed if user_id in self.tables.users}
         self.tables.apply(delta)
+        self._forget_strangers(users, changed)
         for key in delta.remove:
             if key.kind == "gateway":
                 self.board.forget_gateway(key.id)
@@ -242,6 +255,15 @@ class Engine:
             self.board.list_vendor_ips()
         self.board.accounts.follow([each for each in delta.put if isinstance(each, Customer)])
         self._configured(delta if len(delta.put) <= DELTA_RECORDS_MAX else None)
+
+    def _forget_strangers(self, before: dict[int, SipUser], user_ids: Iterable[int]) -> None:
+        """Nobody stays registered whose user is gone, or has another password by now."""
+        bindings = self.board.bindings.by_user
+        for user_id in [user_id for user_id in user_ids if user_id in bindings]:
+            old = before.get(user_id)
+            user = self.tables.users.get(user_id)
+            if user is None or (old is not None and _secrets(old) != _secrets(user)):
+                self.registrar.forget_user(user_id)
 
     def _configured(self, delta: Delta | None = None) -> None:
         now = self._now
@@ -317,6 +339,14 @@ class Engine:
                 except ParseError as error:  # its dialog cannot be rebuilt; it is over and paid for all the same
                     board.alarm("peers_not_told", f"{ended.cdr.id}: {error}", now)
 
+    def restore_registrations(self, registrations: list[Registration], now: float) -> None:
+        """Phones go on being reached where they were before, once the configuration is loaded."""
+        self.registrar.restore(registrations, now)
+
+    def registrations(self, now: float) -> list[Registration]:
+        """All contacts that are in force."""
+        return self.registrar.registrations(now)
+
     def begin_keeping(self) -> None:
         """A new segment of the journal has begun: calls that stand in older ones are to be written again."""
         self.board.keeping += 1
@@ -383,6 +413,12 @@ class Engine:
         call.end_by_switch(Cause.KILLED.value, now)
         return True
 
+    def list_registrations(self, user_id: int, now: float) -> list[RegistrationRow]:
+        return self.registrar.rows(user_id, now)
+
+    def remove_registration(self, user_id: int, registration_id: str, now: float) -> bool:
+        return self.registrar.remove_named(user_id, registration_id, now)
+
     def simulate(self, request: Simulate, now: float) -> Simulated:
         board = self.board
         inbound = simulated_inbound(board, request, board.now_ms(now), now)
@@ -400,6 +436,7 @@ class Engine:
             "calls_live": float(len(self.board.calls.live)),
             "dialogs": float(len(self.board.calls.by_dialog)),
             "transactions": float(self.layer.size()),
+            "registrations": float(self.board.bindings.count),
             "snapshot_version": float(self.tables.version),
         }
         return Stats(counters=counters, gauges=gauges, gateways=gateways)
@@ -477,8 +514,10 @@ class Engine:
             self._receive_in_dialog(request, key, flow, now)
         elif method == b"OPTIONS":
             self._receive_options(request, flow)
+        elif method == b"REGISTER" and self._is_registrar and self.tables.users:
+            self.registrar.receive(request, key, flow, now)
         else:
-            # REGISTER, MESSAGE, SUBSCRIBE and their like: this switch has no service of that name.
+            # MESSAGE, SUBSCRIBE and their like: this switch has no service of that name.
             self.board.count("requests_refused")
             self.answering.reply(request, flow, 405, b"Method Not Allowed", [ALLOW])
 
@@ -564,6 +603,10 @@ class Engine:
             self.admission.refuse_too_short(request, flow)
         elif request.method != b"ACK":
             self.answering.reply(request, flow, status, phrase_of(status, b"Refused"))
+
+
+def _secrets(user: SipUser) -> tuple[str, str, str]:
+    return (user.ha1_md5, user.ha1_sha256, user.ha1_sha512_256)
 
 
 def _invited(call: LiveCall) -> tuple[int, str]:

@@ -123,6 +123,39 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Live calls that hold money."""
 
 
+class ListRegistrations(msgspec.Struct, frozen=True, kw_only=True, tag="list_registrations"):
+    id: int
+    sip_user_id: int
+
+
+class RemoveRegistration(msgspec.Struct, frozen=True, kw_only=True, tag="remove_registration"):
+    """End one contact of a user; the result says whether there was such a one."""
+
+    id: int
+    sip_user_id: int
+    registration_id: str
+
+
+class RegistrationRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One of `ListRegistrations`' result, a list."""
+
+    id: str
+    contact: str
+    source: str
+    """Where its calls go: address and port that its REGISTER came from."""
+    transport: str
+    user_agent: str
+    path: str
+    q: int
+    """In thousandths."""
+    registered_ms: int
+    expires_ms: int
+    answered_ms: int | None = None
+    """When it last answered a ping; None: it was not asked, or never answered."""
+    is_reachable: bool = True
+    """False: it answered pings and has stopped."""
+
+
 class JournalIngested(msgspec.Struct, frozen=True, kw_only=True, tag="journal_ingested"):
     """Everything up to `sequence` is in the store: segments that end before it may go."""
 
@@ -249,6 +282,8 @@ Request = (
     | BookEntries
     | PutBalances
     | ReadAccounts
+    | ListRegistrations
+    | RemoveRegistration
     | JournalIngested
 )
 Answer = Hello | Reply | GatewayHealth | Alarm

@@ -222,6 +222,8 @@ class InboundCall(BilledCall):
             if not self._contacts:
                 return False
             contact = self._contacts.pop(0)
+            if self._wants_tls() and self.hops.locals[contact.flow.listener].transport != "tls":
+                return self._go_on(ring, now)
             chosen = RingTry(
                 ring,
                 f"{ring.name} {contact.uri.decode('utf-8', 'backslashreplace')}",

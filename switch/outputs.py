@@ -13,6 +13,7 @@ import msgspec
 from switch.flow import Address as Address
 from switch.flow import Flow as Flow
 from switch.records import JournalRecord
+from switch.registrations import Registration
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -63,3 +64,5 @@ class Outputs(msgspec.Struct, frozen=True, gc=False):
     records: list[JournalRecord]
     sends: list[Send | Close]
     events: list[Event]
+    registrations: list[Registration] = []
+    """Contacts that have changed; written, like records, before anything is sent."""

@@ -16,6 +16,7 @@ import structlog
 
 from switch.outputs import Address, Close, Event, Flow, Outputs, Send
 from switch.records import JournalRecord
+from switch.registrations import Registration
 
 ROUNDS_MAX: Final = 8
 """Sends that fail at once give the engine new input, and that new outputs; the rest waits for the next turn."""
@@ -75,6 +76,7 @@ class Pump:
         self._tap = tap
         self.transports: list[Transport] = []
         self.handle_event: Callable[[Event], None] | None = None
+        self.handle_registrations: Callable[[list[Registration]], None] | None = None
         self._journal = journal
         self._loop = loop
         self._take = engine.take_outputs
@@ -122,6 +124,8 @@ class Pump:
             self._journal.append(outputs.records)
         if self._tap is not None and outputs.sends:
             self._tap.note_sends(outputs.sends, time.monotonic())
+        if outputs.registrations and self.handle_registrations is not None:
+            self.handle_registrations(outputs.registrations)
         transports = self.transports
         for item in outputs.sends:
             if type(item) is Send:

@@ -35,6 +35,7 @@ from switch.outputs import Alarm, Event, Outputs, Target
 from switch.pump import Pump
 from switch.records import Checkpoint, JournalRecord
 from switch.recovered import Recovered
+from switch.registrations import REGISTRATIONS_FILE, Registration, RegistrationFile
 from switch.replay import replay
 from switch.resolver import Resolver
 from switch.ring import Ring
@@ -76,6 +77,8 @@ class RunnableEngine(Asked, Protocol):
     def begin_keeping(self) -> None: ...
     def keep_calls(self, count_max: int) -> bool: ...
     def beat(self, now: float) -> None: ...
+    def restore_registrations(self, registrations: list[Registration], now: float) -> None: ...
+    def registrations(self, now: float) -> list[Registration]: ...
 
 
 MakeEngine = Callable[[Settings, tuple[Listener, ...], Path], RunnableEngine]
@@ -154,6 +157,10 @@ class Runtime:
         self._engine = self._make_engine(self._settings, self._bound, decks)
         self._engine.boot_id = read_boot_id()
         recovered, outputs = self._take_over(snapshot)
+        self._registrations = RegistrationFile(self._data / REGISTRATIONS_FILE)
+        now_ms = time.time_ns() // 1_000_000
+        self._engine.restore_registrations(self._registrations.read(now_ms), time.monotonic())
+        self._half_open.append(self._registrations.close)
         self._journal = Journal.open(
             self._data / "journal",
             self._settings.journal,
@@ -166,6 +173,7 @@ class Runtime:
         self._pump = Pump(self._engine, self._journal, loop, self._tap)
         self._keeping = Keeping(self._engine, self._journal, lambda: self._pump.flush(time.monotonic()))
         self._pump.handle_event = self._handle_event
+        self._pump.handle_registrations = self._registrations.append
         self._pump.transports = list(self.listeners)
         self._resolver = Resolver(self._lookup(), self._set_targets)
         self._half_open += [self._pump.close, self._resolver.close]
@@ -383,6 +391,8 @@ class Runtime:
             self._engine.beat(now)
             self._pump.flush(now)
             self._keeping.step()
+            if self._registrations.wants_writing:
+                await self._registrations.write_anew(self._engine.registrations(now))
             self._tell_lost()
             if has_files and await asyncio.to_thread(self._certificates.has_changed):
                 self._certificates.reload()
@@ -452,6 +462,7 @@ class Runtime:
         self._tell_lost()
         if self._journal.spooled:
             log.error("records of the journal are lost: the disk took none at the end", records=self._journal.spooled)
+        self._registrations.close()
         if self._snapshot is None:
             await self._saver.save()
         os.close(self._lock_fd)

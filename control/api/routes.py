@@ -11,7 +11,6 @@ from control.api.billing_routes import BILLING_ROUTES
 from control.api.cli_rule_routes import CLI_RULE_ROUTES
 from control.api.client_billing_routes import CLIENT_BILLING_ROUTES
 from control.api.client_routes import CLIENT_ROUTES
-from control.api.client_service_routes import CLIENT_SERVICE_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
@@ -20,6 +19,7 @@ from control.api.metrics import CONTENT_TYPE
 from control.api.money_routes import MONEY_ROUTES
 from control.api.portal_routes import CONTACT_ROUTES, PORTAL_ROUTES
 from control.api.recalculation_routes import RECALCULATION_ROUTES
+from control.api.registration_routes import REGISTRATION_ROUTES
 from control.api.routing import Route
 from control.api.trace_routes import TRACE_ROUTES
 from control.api.uploads import UPLOAD_BYTES_MAX
@@ -278,7 +278,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
     *CLIENT_ROUTES,
     *CLIENT_BILLING_ROUTES,
-    *CLIENT_SERVICE_ROUTES,
     *CUSTOMER_ROUTES,
     *CLI_RULE_ROUTES,
     *DID_ROUTES,
@@ -291,6 +290,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *BILLING_ROUTES,
     *CREDIT_ROUTES,
     *RECALCULATION_ROUTES,
+    *REGISTRATION_ROUTES,
     *ANALYSIS,
     *WEBHOOK_ROUTES,
     *ALERT_ROUTES,

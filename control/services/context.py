@@ -25,7 +25,7 @@ from control.services.portal_gate import PortalGate
 from control.services.replay_runs import Replays
 from control.store import tables
 from control.store.engine import Store, Tx, to_json
-from switch.frames import Account, CallDecision, Entry, LiveCall, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, RegistrationRow, Simulated, Stats
 from switch.outputs import Alarm
 from switch.policy.verdicts import MAX_DURATION_S
 from switch.snapshot import Key, Record
@@ -84,6 +84,11 @@ class Switch(Protocol):
 
     async def end_call(self, cdr_id: str, by: str) -> bool:
         """Ask for BYE both ways; False where no such call is up."""
+
+    async def list_registrations(self, sip_user_id: int) -> list[RegistrationRow]: ...
+
+    async def remove_registration(self, sip_user_id: int, registration_id: str) -> bool:
+        """False where the user has no such contact."""
 
     async def simulate(
         self,

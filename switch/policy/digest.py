@@ -57,7 +57,7 @@ class Authenticator:
         self, secret: bytes, realm: str, nonce_lifetime_s: float, failures_max: int, throttle_s: float
     ) -> None:
         self._realm: bytes = realm.encode()
-        self._realm_text: str = realm
+        self.realm: str = realm
         self._nonces: Nonces = Nonces(secret, nonce_lifetime_s)
         self._addresses: Throttle = Throttle(failures_max, throttle_s)
         self._users: Throttle = Throttle(failures_max, throttle_s)
@@ -97,7 +97,7 @@ class Authenticator:
             return Refused(Cause.CREDENTIALS_MISSING)
         params = credentials.params
         username = _username(params.get("username", b""))
-        user = tables.users_by_name.get((username, self._realm_text))
+        user = tables.users_by_name.get((username, self.realm))
         address = _address_name(source_ip)
         # Somebody else's wrong answers must not lock a user out of the place that he calls from.
         is_at_home = user is not None and self._homes.get(user.id) == source_ip

@@ -19,7 +19,7 @@ from control.services.admin_keys import ADMIN_KEYS, AdminKeyNew
 from control.services.context import Context, Role
 from control.services.errors import SwitchAway
 from control.store.engine import Store, open_store
-from switch.frames import Account, CallDecision, LiveCall, Simulated, Stats
+from switch.frames import Account, CallDecision, LiveCall, RegistrationRow, Simulated, Stats
 from switch.outputs import GatewayHealth
 from switch.snapshot import Key, Record
 from tests.fakes.databases import SQLITE, Database
@@ -71,6 +71,7 @@ class FakeSwitch:
         self.calls: list[LiveCall] = []
         self.decisions: dict[str, CallDecision] = {}
         self.accounts: dict[int, Account] = {}
+        self.registrations: dict[int, list[RegistrationRow]] = {}
         self.ended: list[tuple[str, str]] = []
         self.asked: list[dict[str, Any]] = []
         self.simulated = Simulated(is_admitted=False, status=403, cause="source_unknown", steps=["nobody's address"])
@@ -90,6 +91,16 @@ class FakeSwitch:
         self._check()
         self.ended.append((cdr_id, by))
         return any(call.cdr_id == cdr_id for call in self.calls)
+
+    async def list_registrations(self, sip_user_id: int) -> list[RegistrationRow]:
+        self._check()
+        return self.registrations.get(sip_user_id, [])
+
+    async def remove_registration(self, sip_user_id: int, registration_id: str) -> bool:
+        self._check()
+        rows = self.registrations.get(sip_user_id, [])
+        self.registrations[sip_user_id] = [row for row in rows if row.id != registration_id]
+        return len(self.registrations[sip_user_id]) < len(rows)
 
     async def simulate(self, **asked: Any) -> Simulated:
         self._check()

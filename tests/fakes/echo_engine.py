@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from switch.frames import Account, CallDecision, Entry, LiveCall, Simulate, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, RegistrationRow, Simulate, Simulated, Stats
 from switch.outputs import Address, Close, Event, Flow, Outputs, Send, Target
 from switch.records import AccountState, Beat, Checkpoint, Credited, JournalRecord
 from switch.recovered import Recovered
+from switch.registrations import Registration
 from switch.snapshot import Delta, Snapshot
 
 
@@ -40,6 +41,7 @@ class EchoEngine:
         self.booked_to: int | None = None
         self.recovered: Recovered | None = None
         self.unkept = 0
+        self.contacts: list[Registration] = []
         self.rounds = 0
         """Of keeping."""
         self.state = "answered"
@@ -181,6 +183,18 @@ class EchoEngine:
     def beat(self, now: float) -> None:
         if self.calls:
             self.records.append(Beat(now))
+
+    def restore_registrations(self, registrations: list[Registration], now: float) -> None:
+        self.contacts = registrations
+
+    def registrations(self, now: float) -> list[Registration]:
+        return self.contacts
+
+    def list_registrations(self, user_id: int, now: float) -> list[RegistrationRow]:
+        return []
+
+    def remove_registration(self, user_id: int, registration_id: str, now: float) -> bool:
+        return False
 
     def _maybe_fail(self) -> None:
         fault, self.fault = self.fault, None
