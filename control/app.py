@@ -30,7 +30,14 @@ from control.link import SwitchLink
 from control.places import KEY_FILE, LOCK_FILE, SWITCH_SOCKET, URL_FILE
 from control.publish import SwitchPublisher
 from control.schedule import Schedule
-from control.services import billing_runs, client_bills, did_schedule, minimum_payments, recalculation_steps
+from control.services import (
+    billing_runs,
+    client_bills,
+    did_schedule,
+    minimum_payments,
+    recalculation_steps,
+    scheduled_changes,
+)
 from control.services.admin_keys import ensure_first_key
 from control.services.alert_watch import AlertWatch
 from control.services.context import Context, wall_ms
@@ -126,6 +133,7 @@ class ControlPlane:
             mail=Mailer(self._settings.mail) if self._settings.mail.host else None,
             portal=PortalGate(self._folder, wall_ms, self._settings.portal),
             events=self._settings.events,
+            raise_alarm=alarms.note,
         )
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)
@@ -157,6 +165,7 @@ class ControlPlane:
         self._start(client_bills.run(context), "bills of clients")
         self._start(did_schedule.run(context), "DIDs")
         self._start(context.replays.run(), "replays")
+        self._start(scheduled_changes.run(context), "scheduled changes")
         self._start(Courier(context).run(), "deliveries")
         self._start(AlertWatch(context).run(), "alerts")
         self._start(self._announce(server, link, url, key_file), "start")

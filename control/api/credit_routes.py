@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
+from control.api.crud import change_later
 from control.api.routing import Call, Route
 from control.services.customers import CUSTOMERS, Customer
 from control.services.fields import Amount
+from control.services.scheduled_changes import AtQuery, ScheduledChange
 
 
 class CreditNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +22,8 @@ class CreditNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def change_credit(call: Call) -> Any:
+    if call.query.at is not None:
+        return await change_later(call, CUSTOMERS, "billing")
     return await CUSTOMERS.update(call.ctx, call.path["row_id"], call.body, call.version)
 
 
@@ -30,7 +34,9 @@ CREDIT_ROUTES: Final = (
         handler=change_credit,
         summary="Change how far below zero a customer's balance may go, what a day may cost, and its smallest payment.",
         role="billing",
+        query=AtQuery,
         patches=CreditNew,
         reply=Customer,
+        later=ScheduledChange,
     ),
 )

@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from control.api.routing import API, Call, Created, Route
+from control.api.routing import API, Call, Created, Later, Route
 from control.services.context import Role
 from control.services.errors import NotFound, invalid
 from control.services.nouns import Noun
 from control.services.pages import ListQuery, Page
 from control.services.problems import convert
+from control.services.scheduled_changes import AtQuery, ScheduledChange, register, schedule
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ def noun_routes(
 
 
 def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owner | None, role: Role) -> list[Route]:
+    register(noun)
     at = path if owner is None else f"{owner.path}/{{{owner.column}:int}}{path}"
     without = () if owner is None else (owner.column,)
     reads: Role = role if role == "admin" else "read-only"
@@ -54,6 +56,8 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
     async def change_row(call: Call) -> Any:
         if owner is not None:
             await _owned_row(call, noun, owner)
+        if call.query.at is not None:
+            return await change_later(call, noun, role)
         changed = await noun.update(call.ctx, call.path["row_id"], call.body, call.version)
         return await _answer(call, noun, changed)
 
@@ -97,8 +101,10 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
             summary=f"Change the fields sent of a {one}{whose}, and no other. Lists and tables are replaced. "
             "With `If-Match` (or `row_version` in the body) only if nobody changed it meanwhile.",
             role=role,
+            query=AtQuery,
             patches=noun.new,
             reply=noun.answer,
+            later=ScheduledChange,
         ),
         Route(
             method="DELETE",
@@ -109,6 +115,12 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
             status=204,
         ),
     ]
+
+
+async def change_later(call: Call, noun: Noun[Any, Any], role: Role) -> Later:
+    """Keep the change of a row until its time."""
+    made = await schedule(call.ctx, noun, call.path["row_id"], call.body, call.version, call.query.at, role)
+    return Later(made, f"{API}/scheduled-changes/{made.id}")
 
 
 async def _answer(call: Call, noun: Noun[Any, Any], row: Any) -> Any:

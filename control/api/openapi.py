@@ -33,9 +33,8 @@ def openapi_document(routes: Sequence[Route]) -> dict[str, Any]:
     """OpenAPI 3.1 of these routes."""
     types: list[Any] = [Problem]
     for route in routes:
-        types += [
-            kind for kind in (route.query, route.shown or route.body, route.reply, route.patches) if _is_described(kind)
-        ]
+        kinds = (route.query, route.shown or route.body, route.reply, route.patches, route.later)
+        types += [kind for kind in kinds if _is_described(kind)]
     described = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(described, ref_template=_REF)
     schema_of = dict(zip(described, schemas, strict=True))

@@ -21,6 +21,7 @@ from control.api.portal_routes import CONTACT_ROUTES, PORTAL_ROUTES
 from control.api.recalculation_routes import RECALCULATION_ROUTES
 from control.api.registration_routes import REGISTRATION_ROUTES
 from control.api.routing import Route
+from control.api.scheduled_change_routes import SCHEDULED_CHANGE_ROUTES
 from control.api.trace_routes import TRACE_ROUTES
 from control.api.uploads import UPLOAD_BYTES_MAX
 from control.api.webhook_routes import WEBHOOK_ROUTES
@@ -292,6 +293,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *RECALCULATION_ROUTES,
     *REGISTRATION_ROUTES,
     *ANALYSIS,
+    *SCHEDULED_CHANGE_ROUTES,
     *WEBHOOK_ROUTES,
     *ALERT_ROUTES,
     *_KEYS,

@@ -49,6 +49,13 @@ class Created(msgspec.Struct, frozen=True):
     location: str
 
 
+class Later(msgspec.Struct, frozen=True):
+    """An answer of 202: it is accepted, and will be done. `location` is where that can be followed."""
+
+    value: Any
+    location: str
+
+
 Handler = Callable[[Call], Awaitable[Any]]
 
 
@@ -74,6 +81,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     without: tuple[str, ...] = ()
     """Fields of the body that the path says already."""
     body_bytes_max: int = BODY_BYTES_MAX
+    later: Any = None
+    """Type of the answer of 202, where the handler may give a `Later`."""
     is_rooted: bool = False
     takes_key: bool = False
     """It moves money: done once for each `Idempotency-Key`; 202 where the switch does not have it yet."""
@@ -206,18 +215,20 @@ def _respond(value: Any, route: Route, ctx: Context) -> Response[Any]:
         return value
     if isinstance(value, Answer):
         return _repeatable(value)
-    if isinstance(value, Created):
+    status = route.status
+    if isinstance(value, Created | Later):
         headers["Location"] = value.location
+        status = 202 if isinstance(value, Later) else status
         value = value.value
     if value is None:
-        return Response(None, status_code=route.status, headers=headers)
+        return Response(None, status_code=status, headers=headers)
     version = getattr(value, "row_version", None)
     if version is not None:
         headers["ETag"] = f'"{version}"'
     # A body with what nobody else should see does not belong in a shared cache.
     headers["Cache-Control"] = "no-store"
     content = msgspec.json.encode(value)
-    return Response(content, status_code=route.status, headers=headers, media_type="application/json")
+    return Response(content, status_code=status, headers=headers, media_type="application/json")
 
 
 def _repeatable(answer: Answer) -> Response[Any]:

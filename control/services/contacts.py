@@ -82,6 +82,7 @@ class Contacts(Noun[ContactNew, Contact]):
     table = contacts
     new = ContactNew
     out = Contact
+    unscheduled = ("generate_password",)
     fixed = ("customer_id",)
     sorts = ("id", "name", "email", "customer_id", "created_at", "updated_at")
     search = ("name", "email", "phone")

@@ -172,6 +172,7 @@ class Context:
         portal: PortalGate | None = None,
         events: Events | None = None,
         simulations: deque[Any] | None = None,
+        raise_alarm: Callable[[Alarm], None] = lambda alarm: None,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -184,6 +185,8 @@ class Context:
         self.alarms = alarms
         """What the switch has complained about, the newest first."""
         """What is wrong with the installation now, a line each; empty while all is well."""
+        self.raise_alarm = raise_alarm
+        """Tells of something that nobody is there to be answered about; it stands beside the switch's alarms."""
         self.wait_read = wait_read
         """Awaits, so many seconds, that what is in the journal now is in the store; False: it is not."""
         self.max_duration_s = max_duration_s
@@ -218,6 +221,7 @@ class Context:
             portal=self.portal,
             events=self.events,
             simulations=self.simulations,
+            raise_alarm=self.raise_alarm,
         )
 
     @asynccontextmanager

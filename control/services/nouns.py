@@ -54,6 +54,8 @@ class Noun(Generic[NewT, OutT]):
     """Fields that never change after creation: 409."""
     sorts: tuple[str, ...] = ("id", "created_at", "updated_at")
     search: tuple[str, ...] = ()
+    unscheduled: tuple[str, ...] = ()
+    """Fields that do something at once, and so cannot be set later."""
     event: Event | None = None
     """Emitted at each change of a row, where others may want to hear of it."""
 

@@ -88,7 +88,7 @@ async def read_page(
     return rows, make_cursor(wanted, rows[-1][column.name], rows[-1]["id"])
 
 
-_SORT_COLUMNS: Final = {"name": "name_key", "created_at": "created_ms", "updated_at": "updated_ms"}
+_SORT_COLUMNS: Final = {"at": "at_ms", "name": "name_key", "created_at": "created_ms", "updated_at": "updated_ms"}
 
 
 def make_cursor(order: str, value: object, row_id: int) -> str:

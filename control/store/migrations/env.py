@@ -16,6 +16,7 @@ from control.store import (  # noqa: F401  they join METADATA
     package_tables,
     recalculation_tables,
     rollup_tables,
+    scheduled_change_tables,
 )
 from control.store.tables import METADATA
 

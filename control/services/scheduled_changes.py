@@ -1,0 +1,311 @@
+"""Changes that are asked for now and made later: any update of any noun, until then undone without a trace.
+
+What is asked for is checked by doing it and taking it back, so a mistake is refused at once. When it is due
+it is checked again by whatever is stored then; who asked for it is who the audit names. Those that became
+due while nobody looked are made in the order of their times. Each is made in one transaction with the
+note that it is made: once, whatever restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import structlog
+from msgspec import Meta
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from control.services.context import Actor, Change, Context, Role
+from control.services.errors import Conflict, NotFound, ServiceError, invalid
+from control.services.fields import ROW_ID_MAX, Id, Label, Moment, moment_ms, ms_moment
+from control.services.nouns import Noun
+from control.services.outbox import emit
+from control.services.pages import ListQuery, Page, read_page
+from control.services.roles import may
+from control.store.engine import Tx, from_json, to_json
+from control.store.scheduled_change_tables import scheduled_changes
+from switch.outputs import Alarm
+
+LOOK_S: Final = 0.5
+REST_S: Final = 5.0
+PENDING_MAX: Final = 10_000
+"""That are waiting at a time, in all."""
+HIDDEN: Final = "…"
+"""Stands for a field that can be written and not read."""
+
+State = Literal["pending", "applied", "failed", "cancelled"]
+
+log = structlog.get_logger("control.scheduled_changes")
+
+_nouns: dict[str, Noun[Any, Any]] = {}
+
+
+def register(noun: Noun[Any, Any]) -> None:
+    """Make updates of this noun schedulable; called for each that has routes."""
+    _nouns[noun.name] = noun
+
+
+class ScheduledChange(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    noun: str
+    row_id: int
+    customer_id: int | None
+    fields: dict[str, Any]
+    """As they were sent; what can be written and not read is shown as `…`."""
+    at: Moment
+    state: State
+    """`applied` at `done_at`; `failed` for the `reason`; `cancelled` before it was due."""
+    reason: str
+    asked_by: str
+    created_at: Moment
+    done_at: Moment | None
+
+
+class ScheduledChangeQuery(ListQuery, frozen=True, kw_only=True):
+    state: Annotated[State | None, Meta(description="`pending`: not due yet.")] = None
+    noun: Annotated[Label | None, Meta(description="Of rows of this kind, as the audit names it.")] = None
+    row_id: Annotated[Id | None, Meta(description="Of this row; with `noun`.")] = None
+    customer_id: Annotated[Id | None, Meta(description="Of this customer and of what is its own.")] = None
+
+
+class AtQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of every update."""
+
+    at: Annotated[
+        Moment | None,
+        Meta(description="Make the change then, and only check it now: 202 with what `/scheduled-changes` lists."),
+    ] = None
+
+
+class _TakenBack(Exception):
+    """All went well, and none of it shall stay."""
+
+
+SORTS: Final = ("at", "id")
+
+
+async def schedule(
+    ctx: Context,
+    noun: Noun[Any, Any],
+    row_id: int,
+    sent: dict[str, Any],
+    expected: int | None,
+    at: Any,
+    role: Role = "operator",
+) -> ScheduledChange:
+    """Check a change now and keep it for later.
+
+    Args:
+        expected: of `If-Match`, which is about now: others may change the row until then.
+        role: the least that may make such a change.
+    """
+    at_ms = moment_ms("at", at)
+    if at_ms <= ctx.now_ms():
+        raise invalid("at", f"not after now ({ms_moment(ctx.now_ms()).isoformat()})")
+    for name in noun.unscheduled:
+        if sent.get(name):
+            raise invalid(name, "cannot be scheduled")
+    with suppress(_TakenBack):
+        async with ctx.change() as change:
+            await noun.update_in(ctx, change, row_id, sent, expected)
+            raise _TakenBack
+    fields = {name: value for name, value in sent.items() if name != "row_version"}
+    hidden = {name: value for name, value in fields.items() if name not in noun.out.__struct_fields__}
+    sealed = await ctx.portal.seal(to_json(hidden)) if hidden else ""
+    c = scheduled_changes.c
+    async with ctx.change() as change:
+        row = await noun.row(change.tx, row_id)
+        pending = select(func.count()).where(c.state == "pending")
+        if (await change.tx.execute(pending)).scalar_one() >= PENDING_MAX:
+            raise Conflict(f"There are {PENDING_MAX} scheduled changes already.")
+        values = {
+            "noun": noun.name,
+            "row_id": row_id,
+            "customer_id": row_id if noun.name == "customer" else row.get("customer_id"),
+            "fields": {name: HIDDEN if name in hidden else value for name, value in fields.items()},
+            "sealed": sealed,
+            "at_ms": at_ms,
+            "state": "pending",
+            "role": role,
+            "actor_kind": change.actor.kind,
+            "actor_id": change.actor.id,
+            "actor_name": change.actor.name,
+            "actor_role": change.actor.role,
+            "created_ms": change.now_ms,
+        }
+        made = await change.tx.execute(insert(scheduled_changes).values(**values).returning(c.id))
+        shown = _shown(await _row(change.tx, made.scalar_one()))
+        await change.audit("schedule", noun.name, row_id, after=shown)
+    return shown
+
+
+async def page(ctx: Context, query: ScheduledChangeQuery) -> Page[ScheduledChange]:
+    """The next one first."""
+    c = scheduled_changes.c
+    statement = select(scheduled_changes).where(_is_seen_by(ctx.actor))
+    for name in ("state", "noun", "row_id", "customer_id"):
+        value = getattr(query, name)
+        if value is not None:
+            statement = statement.where(c[name] == value)
+    if query.search:
+        statement = statement.where(func.lower(c.actor_name).contains(query.search.lower(), autoescape=True))
+    async with ctx.store.read() as tx:
+        rows, next_cursor = await read_page(tx, scheduled_changes, statement, query, SORTS)
+    return Page(items=[_shown(row) for row in rows], next_cursor=next_cursor)
+
+
+async def get(ctx: Context, change_id: int) -> ScheduledChange:
+    async with ctx.store.read() as tx:
+        return _shown(await _row(tx, change_id, ctx.actor))
+
+
+async def cancel(ctx: Context, change_id: int) -> None:
+    """Undo it before it takes effect.
+
+    Raises:
+        Conflict: it has taken effect, has failed, or is undone already.
+    """
+    async with ctx.change() as change:
+        row = await _row(change.tx, change_id, ctx.actor)
+        if row["state"] != "pending":
+            raise Conflict(f"It is {row['state']} already.")
+        if not _may(change.actor, row):
+            raise NotFound("scheduled_change", change_id)
+        await _note(change, row, "cancelled")
+        await change.audit("unschedule", row["noun"], row["row_id"], before=_shown(row))
+
+
+# --- when they are due
+
+
+async def run(ctx: Context) -> None:
+    """Look until cancelled; what fails for no fault of the change is tried again."""
+    while True:
+        try:
+            await run_due(ctx)
+        except (SQLAlchemyError, ServiceError, OSError) as error:
+            log.error("scheduled changes were not looked at", reason=str(error))
+            await asyncio.sleep(REST_S)
+        await asyncio.sleep(LOOK_S)
+
+
+async def run_due(ctx: Context) -> int:
+    """Make what is due by now, in the order of its times; how many were made or failed."""
+    c = scheduled_changes.c
+    due = select(scheduled_changes).where(c.state == "pending", c.at_ms <= ctx.now_ms())
+    count = 0
+    while True:
+        async with ctx.store.read() as tx:
+            row = (await tx.execute(due.order_by(c.at_ms, c.id).limit(1))).mappings().first()
+        if row is None:
+            return count
+        await _apply(ctx, row)
+        count += 1
+
+
+async def _apply(ctx: Context, row: RowMapping) -> None:
+    actor = Actor(kind=row["actor_kind"], name=row["actor_name"], role=row["actor_role"], id=row["actor_id"])
+    acting = ctx.acting(actor)
+    try:
+        noun = _nouns[row["noun"]]
+        sent = await _sent(ctx, row)
+        async with acting.change() as change:
+            if (await _row(change.tx, row["id"]))["state"] != "pending":
+                return  # undone a moment ago
+            await noun.update_in(acting, change, row["row_id"], sent)
+            await _note(change, row, "applied")
+            await change.audit("apply_scheduled", row["noun"], row["row_id"], after=_shown(row))
+            await emit(change, "scheduled_change.applied", _told(row), customer_id=row["customer_id"])
+    except (ServiceError, IntegrityError, DataError, KeyError) as error:
+        await _fail(acting, row, _reason(error))
+        return
+    log.info("scheduled change made", noun=row["noun"], row=row["row_id"], asked_by=row["actor_name"])
+
+
+async def _fail(ctx: Context, row: RowMapping, reason: str) -> None:
+    async with ctx.change() as change:
+        await _note(change, row, "failed", reason)
+        await change.audit("fail_scheduled", row["noun"], row["row_id"], after={"id": row["id"], "reason": reason})
+        told = {**_told(row), "reason": reason}
+        await emit(change, "scheduled_change.failed", told, customer_id=row["customer_id"])
+    what = f"{row['noun'].replace('_', ' ')} {row['row_id']}"
+    detail = f"scheduled change {row['id']} of {what}, asked for by {row['actor_name']}: {reason}"
+    ctx.raise_alarm(Alarm(name="scheduled_change_failed", detail=detail, at_ms=ctx.now_ms()))
+
+
+async def _sent(ctx: Context, row: RowMapping) -> dict[str, Any]:
+    sent: dict[str, Any] = dict(row["fields"])
+    if row["sealed"]:
+        opened = await ctx.portal.unseal(row["sealed"])
+        if opened is None:
+            raise Conflict("What it sets was sealed with another key.")
+        sent.update(from_json(opened))
+    return sent
+
+
+async def _note(change: Change, row: RowMapping, state: State, reason: str = "") -> None:
+    # What nobody may read is of no more use.
+    values = {"state": state, "reason": reason, "done_ms": change.now_ms, "sealed": ""}
+    own = scheduled_changes.c.id == row["id"]
+    await change.tx.execute(update(scheduled_changes).where(own).values(**values))
+
+
+async def _row(tx: Tx, change_id: int, actor: Actor | None = None) -> RowMapping:
+    row = None
+    if 0 < change_id <= ROW_ID_MAX:
+        query = select(scheduled_changes).where(scheduled_changes.c.id == change_id)
+        if actor is not None:
+            query = query.where(_is_seen_by(actor))
+        row = (await tx.execute(query)).mappings().first()
+    if row is None:
+        raise NotFound("scheduled_change", change_id)
+    return row
+
+
+def _is_seen_by(actor: Actor) -> Any:
+    """Changes of what only admins read, admins alone see."""
+    return scheduled_changes.c.role.in_(("admin", "operator", "billing") if actor.role == "admin" else _COMMON)
+
+
+_COMMON: Final = ("operator", "billing")
+
+
+def _may(actor: Actor, row: RowMapping) -> bool:
+    return actor.role != "customer" and may(actor.role, row["role"])
+
+
+def _told(row: RowMapping) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "noun": row["noun"],
+        "row_id": row["row_id"],
+        "changed": sorted(row["fields"]),
+        "at": ms_moment(row["at_ms"]),
+        "asked_by": row["actor_name"],
+    }
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, IntegrityError | DataError):
+        return "The store does not take it."
+    return "Such rows cannot be changed any more." if isinstance(error, KeyError) else str(error)
+
+
+def _shown(row: RowMapping) -> ScheduledChange:
+    return ScheduledChange(
+        id=row["id"],
+        noun=row["noun"],
+        row_id=row["row_id"],
+        customer_id=row["customer_id"],
+        fields=row["fields"],
+        at=ms_moment(row["at_ms"]),
+        state=row["state"],
+        reason=row["reason"],
+        asked_by=row["actor_name"],
+        created_at=ms_moment(row["created_ms"]),
+        done_at=None if row["done_ms"] is None else ms_moment(row["done_ms"]),
+    )

@@ -1,0 +1,43 @@
+"""Table of changes that somebody asked for and that are not due yet, or were."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import JSON, BigInteger, Column, Index, String, Table, Text, text
+
+from control.store.tables import METADATA, BigId
+
+scheduled_changes: Final = Table(
+    "scheduled_changes",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("noun", String(32), nullable=False),
+    Column("row_id", BigInteger, nullable=False),
+    Column("customer_id", BigInteger),
+    # The fields as they were sent, but what nobody may read.
+    Column("fields", JSON, nullable=False),
+    # JSON of those, sealed with the installation's key; empty: there are none.
+    Column("sealed", Text, nullable=False, server_default=""),
+    Column("at_ms", BigInteger, nullable=False),
+    # pending | applied | failed | cancelled
+    Column("state", String(12), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    # The least role that may change such a row: who sees and undoes it.
+    Column("role", String(16), nullable=False),
+    Column("actor_kind", String(16), nullable=False),
+    Column("actor_id", BigInteger),
+    Column("actor_name", Text, nullable=False),
+    Column("actor_role", String(16), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("done_ms", BigInteger),
+)
+_PENDING = text("state = 'pending'")
+Index(
+    "ix_scheduled_changes_pending",
+    scheduled_changes.c.at_ms,
+    scheduled_changes.c.id,
+    sqlite_where=_PENDING,
+    postgresql_where=_PENDING,
+)
+Index("ix_scheduled_changes_row", scheduled_changes.c.noun, scheduled_changes.c.row_id)
