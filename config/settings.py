@@ -214,6 +214,28 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sms_secret: str = ""
 
 
+class Billing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who sends the invoices, and what stands on them."""
+
+    seller_name: str = ""
+    """Empty: no invoice is issued."""
+    seller_address: str = ""
+    """Lines as on a letter."""
+    seller_tax_id: str = ""
+    seller_contact: str = ""
+    """E-mail, telephone, website: lines under the address."""
+    payment_details: str = ""
+    """How it is paid: bank, IBAN, BIC; lines."""
+    footer: str = ""
+    """Last line of every page: where the company is registered, who manages it."""
+    invoice_prefix: str = "INV-"
+    credit_note_prefix: str = "CN-"
+    number_digits: Annotated[int, msgspec.Meta(ge=1, le=12)] = 6
+    """Numbers are filled up with zeros to so many digits."""
+    due_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 14
+    """Of customers that have no term of their own."""
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -240,6 +262,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api: Api = Api()
     mail: Mail = Mail()
     portal: Portal = Portal()
+    billing: Billing = Billing()
     events: Events = Events()
     log: Log = Log()
 

@@ -132,6 +132,7 @@ class ControlPlane:
             max_duration_s=self._settings.timers.max_duration_s,
             mail=Mailer(self._settings.mail) if self._settings.mail.host else None,
             portal=PortalGate(self._folder, wall_ms, self._settings.portal),
+            billing=self._settings.billing,
             events=self._settings.events,
             raise_alarm=alarms.note,
         )

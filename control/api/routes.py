@@ -15,6 +15,7 @@ from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
 from control.api.did_routes import DID_ROUTES
+from control.api.invoice_routes import INVOICE_ROUTES
 from control.api.metrics import CONTENT_TYPE
 from control.api.money_routes import MONEY_ROUTES
 from control.api.portal_routes import CONTACT_ROUTES, PORTAL_ROUTES
@@ -289,6 +290,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *TRACE_ROUTES,
     *MONEY_ROUTES,
     *BILLING_ROUTES,
+    *INVOICE_ROUTES,
     *CREDIT_ROUTES,
     *RECALCULATION_ROUTES,
     *REGISTRATION_ROUTES,

@@ -1,4 +1,4 @@
-"""What billing does by itself: packages charged, free minutes given back.
+"""What billing does by itself: packages charged, free minutes given back, invoices made and mailed.
 
 One loop, and each part tried on its own: one that fails is said aloud, tried again at the next look, and
 holds up no other. All of them catch up on what passed while nobody looked.
@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from control.services import free_minutes, package_charges
+from control.services import document_mail, free_minutes, invoice_runs, invoices, package_charges
 from control.services.context import Context
 from control.services.errors import ServiceError
 
@@ -24,6 +24,9 @@ PARTS: Final[tuple[tuple[str, Callable[[Context], Awaitable[int]]], ...]] = (
     # Free minutes first: what they give back is no spend.
     ("free minutes", free_minutes.run_due),
     ("packages", package_charges.run_due),
+    ("invoices", invoice_runs.run_due),
+    ("invoices overdue", invoices.mark_overdue),
+    ("mails", document_mail.run_due),
 )
 
 log = structlog.get_logger("control.billing")

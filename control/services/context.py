@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from sqlalchemy import insert, select, update
 
-from config.settings import Events
+from config.settings import Billing, Events
 from control.services.mail import Mailer
 from control.services.portal_gate import PortalGate
 from control.services.replay_runs import Replays
@@ -170,6 +170,7 @@ class Context:
         replays: Replays | None = None,
         mail: Mailer | None = None,
         portal: PortalGate | None = None,
+        billing: Billing | None = None,
         events: Events | None = None,
         simulations: deque[Any] | None = None,
         raise_alarm: Callable[[Alarm], None] = lambda alarm: None,
@@ -199,6 +200,8 @@ class Context:
         """How others' servers are told of what happens."""
         self.simulations: deque[Any] = deque(maxlen=SIMULATIONS_KEPT) if simulations is None else simulations
         """The latest first; of `simulation_log`."""
+        self.billing = Billing() if billing is None else billing
+        """Who sends the invoices, and what stands on them."""
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -219,6 +222,7 @@ class Context:
             replays=self.replays,
             mail=self.mail,
             portal=self.portal,
+            billing=self.billing,
             events=self.events,
             simulations=self.simulations,
             raise_alarm=self.raise_alarm,

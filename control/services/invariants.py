@@ -16,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 from sqlalchemy import func, select
 
+from control.services.billing_checks import BILLING_CHECKS
 from control.services.context import Context
 from control.services.errors import SwitchAway
 from control.services.fields import Moment, ms_moment
@@ -60,7 +61,7 @@ async def check(ctx: Context) -> Report:
     """Run every check; the store's read a steady view of it and stop nobody."""
     outcomes: list[Outcome] = []
     async with ctx.store.read() as tx:
-        for each in CHECKS:
+        for each in (*CHECKS, *BILLING_CHECKS):
             outcomes.append(_outcome(each.name, each.claim, await run_check(tx, each)))
     outcomes += await _check_switch(ctx)
     is_sound = all(outcome.state != "violated" for outcome in outcomes)

@@ -13,7 +13,7 @@ from msgspec import Meta
 from sqlalchemy import insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from control.services import ledger
+from control.services import allocations, ledger
 from control.services.context import Change, Context
 from control.services.errors import Conflict, NotFound, Reference, invalid
 from control.services.fields import ROW_ID_MAX, Amount, Label, Moment, amount_nanos, ms_moment
@@ -176,6 +176,8 @@ async def reverse(ctx: Context, customer_id: int, payment_id: int, new: Reversal
         public, _ = _split(row["description"])
         entry_id = await ledger.reverse(change, row["entry_id"], description=public, note=new.reason)
         after = await _write(change, row, {"reversal_id": entry_id, "reversed_ms": change.now_ms})
+        await allocations.release_payment(change, payment_id)
+        await allocations.settle(change, customer_id)
         return await _done(change, "reverse", row, after, customer, entry_id)
 
     return await once(ctx, customer_id, key, ["reverse", customer_id, payment_id, new], 200, act)
@@ -226,7 +228,9 @@ async def _complete(change: Change, row: RowMapping) -> RowMapping:
         note="; ".join(part for part in (private, row["reason"]) if part),
         payment_id=row["id"],
     )
-    return await _write(change, row, {"status": "completed", "entry_id": entry_id, "completed_ms": change.now_ms})
+    after = await _write(change, row, {"status": "completed", "entry_id": entry_id, "completed_ms": change.now_ms})
+    await allocations.settle(change, row["customer_id"])
+    return after
 
 
 async def _write(change: Change, row: RowMapping, values: dict[str, Any]) -> RowMapping:
