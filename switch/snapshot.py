@@ -89,6 +89,8 @@ class SipUser(msgspec.Struct, frozen=True, kw_only=True, tag="sip_user"):
     strip_digits: int = 0
     force_from: str = ""
     enabled: bool = True
+    call_permissions: tuple[tuple[str, bool], ...] = ()
+    """Beginnings of numbers and whether they may be called: the longest that fits decides. None: all may."""
 
 
 class IngressRoute(msgspec.Struct, frozen=True, kw_only=True, tag="ingress_route"):

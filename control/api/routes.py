@@ -11,6 +11,7 @@ from control.api.billing_routes import BILLING_ROUTES
 from control.api.cli_rule_routes import CLI_RULE_ROUTES
 from control.api.client_billing_routes import CLIENT_BILLING_ROUTES
 from control.api.client_routes import CLIENT_ROUTES
+from control.api.client_service_routes import CLIENT_SERVICE_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
@@ -280,6 +281,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_CONFIGURATION,
     *CLIENT_ROUTES,
     *CLIENT_BILLING_ROUTES,
+    *CLIENT_SERVICE_ROUTES,
     *CUSTOMER_ROUTES,
     *CLI_RULE_ROUTES,
     *DID_ROUTES,

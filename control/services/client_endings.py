@@ -6,38 +6,59 @@ What it had ends on the day that it ended itself; its history stays.
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
 from control.services import occupancies
+from control.services.client_users import CLIENT_USERS
 from control.services.context import Change, Context
+from control.services.did_life import release_numbers
 from control.services.errors import Conflict, FieldError, Reference
+from control.services.networks import NETWORKS
+from control.services.nouns import Noun
 from control.services.occupancies import OCCUPANCIES
 from control.services.periods import day_at
 from control.services.purchases import PURCHASES
+from control.services.telephone_services import TELEPHONE_SERVICES
 from control.store import tables
 from control.store.client_bill_tables import client_bills, purchases
 from control.store.engine import Tx
 
 
 async def end_owned(ctx: Context, change: Change, client: RowMapping) -> None:
-    """Of a client that became inactive: from the day after its last one its rooms are free, and it buys nothing."""
-    await occupancies.release(change, client["id"], day_after_last(client))
+    """Of a client that became inactive.
+
+    From the day after its last one its rooms are free, and it buys nothing. Its numbers cool off, its
+    telephone services are off, and its networks are free for others. Users stay on record; without an
+    active client their Wi-Fi accounts are off.
+    """
+    client_id = client["id"]
+    await occupancies.release(change, client_id, day_after_last(client))
     last = day_after_last(client) - timedelta(days=1)
-    for row in await PURCHASES.rows_of(change.tx, "client_id", client["id"]):
+    for row in await PURCHASES.rows_of(change.tx, "client_id", client_id):
         if row["end_date"] is None or row["end_date"] > last.isoformat():
             await PURCHASES.end(change, row, last)
+    customers = tables.customers.c
+    query = select(customers.id).where(customers.client_id == client_id, customers.archived_ms.is_(None))
+    customer_id = (await change.tx.execute(query)).scalar_one_or_none()
+    if customer_id is not None:
+        await release_numbers(change, customer_id, f"client {client['name']} was decommissioned")
+    await TELEPHONE_SERVICES.end_all(change, client_id)
+    await NETWORKS.end_all(change, client_id)
 
 
 async def archive_owned(change: Change, client: RowMapping) -> None:
-    """Of a client that is deleted: what belongs to it alone goes with it."""
-    for row in await OCCUPANCIES.rows_of(change.tx, "client_id", client["id"]):
-        written = await OCCUPANCIES.write(change, row, {"archived_ms": change.now_ms})
-        await change.audit("archive", "occupancy", row["id"], before=OCCUPANCIES.struct(written))
-    for row in await PURCHASES.rows_of(change.tx, "client_id", client["id"]):
-        written = await PURCHASES.write(change, row, {"archived_ms": change.now_ms})
-        await change.audit("archive", "purchase", row["id"], before=PURCHASES.struct(written))
+    """Of a client that is deleted: what belongs to it alone goes with it, begun or not."""
+    owned: list[Noun[Any, Any]] = [CLIENT_USERS, TELEPHONE_SERVICES, NETWORKS, OCCUPANCIES, PURCHASES]
+    for noun in owned:
+        for row in await noun.rows_of(change.tx, "client_id", client["id"]):
+            if noun is TELEPHONE_SERVICES:
+                await noun.archive_in(change, row["id"])
+                continue
+            await noun.write(change, row, {"archived_ms": change.now_ms})
+            await change.audit("archive", noun.name, row["id"], before=noun.struct(row))
 
 
 async def kept_for(tx: Tx, client_id: int) -> list[Reference]:

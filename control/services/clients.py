@@ -13,7 +13,7 @@ from msgspec import Meta
 from sqlalchemy import func, select
 from sqlalchemy.engine import RowMapping
 
-from control.services import client_endings, occupancies
+from control.services import client_endings, occupancies, telephone_services
 from control.services.client_rules import MOVES, OWN_DATES, Status, Wanted, check_management, check_move, resolve
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
@@ -33,6 +33,7 @@ from control.services.outbox import emit
 from control.services.pages import ListQuery, Page
 from control.services.periods import day_at
 from control.services.records import client_record
+from control.services.telephone_services import Prefix
 from control.store import tables
 from control.store.client_tables import occupancies as stays
 from control.store.client_tables import offices, sites
@@ -42,6 +43,7 @@ from switch.snapshot import Record
 __all__ = ["CLIENTS", "MOVES", "Client", "ClientNew", "ClientQuery", "ClientShown", "Status", "run_due"]
 
 Kind = Literal["residential", "virtual"]
+CountryCode = Annotated[str, Meta(max_length=3, pattern=r"^([1-9][0-9]*)?$(?!\n)")]
 Day = Annotated[str, Meta(min_length=10, max_length=40, examples=["2026-11-22", "2026-11-22T08:00:00Z"])]
 
 
@@ -78,6 +80,10 @@ class ClientNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Of its products, services and bills."""
     tax_percent: Percent = "0"
     """On top of its bills."""
+    country_code: CountryCode = ""
+    """What its telephone services take for national numbers, as in 44."""
+    premium_prefixes: Annotated[tuple[Prefix, ...], Meta(max_length=500)] = ()
+    """Beginnings of numbers, in E.164 digits, that they take for premium rate."""
 
 
 class Client(ClientNew, frozen=True, kw_only=True):
@@ -157,6 +163,8 @@ class Clients(Noun[ClientNew, Client]):
         row = await self.row(change.tx, row_id)
         if row["end_date"] != before["end_date"] and row["status"] != "inactive":
             await occupancies.follow_client(ctx, change, row)
+        if any(row[name] != before[name] for name in ("country_code", "premium_prefixes")):
+            await telephone_services.apply_permissions(change, row_id)
         if row["status"] != before["status"]:
             if row["status"] == "inactive":
                 await client_endings.end_owned(ctx, change, row)

@@ -44,6 +44,7 @@ from control.services.number_blocks import NUMBER_BLOCKS
 from control.services.pages import ListQuery, Search, contains, filter_rows
 from control.services.records import customer_record
 from control.services.sip_users import SIP_USERS
+from control.services.telephone_services import check_unlinked
 from control.services.webhooks import WEBHOOKS
 from control.store import tables
 from control.store.contact_tables import contacts
@@ -197,6 +198,8 @@ class Customers(Noun[CustomerNew, Customer]):
             found.append(FieldError("minimum_payment_period", "needs a minimum_payment"))
         with gathered(found):
             _check_status(new, before, columns["penalty_until_ms"], change.now_ms)
+        if before is not None and before["client_id"] not in (None, new.client_id):
+            await check_unlinked(change.tx, before["client_id"])
         if new.client_id is not None and (before is None or before["client_id"] != new.client_id):
             with gathered(found):
                 await self._check_client(change.tx, new.client_id, before)

@@ -22,6 +22,7 @@ from control.services.dids import DIDS
 from control.services.errors import Conflict, FieldError, Reference, invalid
 from control.services.fields import Amount, Channels, Id, Label, Moment, moment_ms, ms_moment
 from control.services.owners import check_customer
+from control.services.telephone_services import forget_number
 from control.store.did_tables import dids
 
 COOLING_OFF_DAYS: Final = 30
@@ -120,6 +121,7 @@ async def release_in(change: Change, row: RowMapping, asked: Release) -> RowMapp
     if row["state"] == "assigned":
         values.update(state="cooling_off", cooling_off_until_ms=until_ms)
     after = await DIDS.move(change, "release", row, values)
+    await forget_number(change, row["id"])
     if asked.reason:
         await change.audit("release_reason", DIDS.name, row["id"], after={"reason": asked.reason})
     return after

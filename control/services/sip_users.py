@@ -25,6 +25,7 @@ from control.services.number_blocks import check_user_name
 from control.services.owners import check_customer
 from control.services.pages import ListQuery
 from control.services.records import sip_user_record
+from control.services.telephone_services import of_sip_user
 from control.store import tables
 from control.store.engine import Tx
 from switch.snapshot import Record
@@ -93,7 +94,7 @@ class SipUsers(Noun[SipUserNew, SipUser]):
         return {"realm": realm, "ip_allow_list": allowed, **_hashes(new, realm, before)}
 
     async def references(self, tx: Tx, row: RowMapping) -> list[Reference]:
-        return await dids_ringing(tx, self.name, row)
+        return await dids_ringing(tx, self.name, row) + await of_sip_user(tx, row["id"])
 
     async def record(self, tx: Tx, row: RowMapping) -> Record:
         return sip_user_record(row)

@@ -107,6 +107,8 @@ clients: Final = Table(
     _number("tax_ppm", 0),
     Column("reactivate_at_ms", BigInteger),
     Column("decommission_at_ms", BigInteger),
+    _text("country_code"),
+    _list("premium_prefixes"),
     # Between these two it is billed: from when it was active first, until it became inactive.
     Column("activated_ms", BigInteger),
     Column("ended_ms", BigInteger),
@@ -203,6 +205,8 @@ sip_users: Final = Table(
     _number("strip_digits", 0),
     _text("force_from"),
     _flag("enabled", default=True),
+    # What its telephone service lets it call (`control.services.telephone_services`).
+    _list("call_permissions"),
     *_stamps(),
 )
 _unique_alive("uq_sip_users_username", sip_users, "username", "realm")

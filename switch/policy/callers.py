@@ -12,6 +12,7 @@ from switch.policy.blocks import Blocks
 from switch.policy.cli_rules import CliRules
 from switch.policy.dial_strings import DialStrings
 from switch.policy.live import CUSTOMER, ENDPOINT, ROUTE, USER, layer_key
+from switch.policy.permissions import Permissions
 from switch.snapshot import Client, Customer, Endpoint, IngressRoute, SipUser
 
 
@@ -68,6 +69,10 @@ class Caller:
         self.key: int = layer_key(ENDPOINT if endpoint is not None else USER, record.id)
         self.rates: list[tuple[int, float]] = _rates(self.key, record.flow_speed_cps)
         self.caps: list[tuple[int, int]] = _caps(self.key, record.channels)
+        self.permissions: Permissions | None = None
+        """Users: what they may call; None is everything."""
+        if user is not None and user.call_permissions:
+            self.permissions = Permissions(user.call_permissions)
         self.kbps_max: int | None = endpoint.bandwidth_kbps if endpoint is not None else None
 
     def takes(self, transport: str, dialled: str) -> bool:

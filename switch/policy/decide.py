@@ -96,6 +96,8 @@ class _Decision:
             return self._refuse(Cause.NO_INGRESS_ROUTE, f"none takes {self.number}")
         if self.is_simulated:
             self.steps.append(f"ingress route: {route.record.id} {route.record.name}".rstrip())
+        if caller.permissions is not None and not caller.permissions.allow(self.number):
+            return self._refuse(Cause.DESTINATION_BLOCKED, "the telephone service may not call it")
         return self._price(caller, account, route)
 
     def _find_caller(self, dialled: str) -> Caller | None:

@@ -8,6 +8,7 @@ from control.store import (  # noqa: F401  they join METADATA
     alert_tables,
     cli_rule_tables,
     client_bill_tables,
+    client_service_tables,
     client_tables,
     contact_tables,
     did_tables,
