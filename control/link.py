@@ -220,6 +220,7 @@ class SwitchLink:
         at_ms: int | None = None,
         pai: str = "",
         is_private: bool = False,
+        codecs: tuple[str, ...] = (),
     ) -> Simulated:
         request = Simulate(
             id=self._next_id(),
@@ -231,6 +232,7 @@ class SwitchLink:
             at_ms=at_ms,
             pai=pai,
             is_private=is_private,
+            codecs=codecs,
         )
         return await self._ask(request, Simulated)
 

@@ -16,8 +16,9 @@ import msgspec
 from rating.holding import UNLIMITED_MS, capped, covered_ms, more_nanos, next_total_nanos
 from rating.quotes import Charge, Quote, price
 from switch.board import Board
-from switch.call.call import Call
+from switch.call.call import ANSWERED, Call
 from switch.call.leg import Leg
+from switch.call.relay import Relay
 from switch.cdr import build_cdr, closed_attempt, delivery_attempt, wall_ms
 from switch.outputs import Flow
 from switch.policy.causes import Cause
@@ -25,6 +26,8 @@ from switch.policy.live import CARD, GATEWAY, PROVIDER, layer_key
 from switch.quote_facts import quote_facts
 from switch.records import Admitted, Answered, CallEnded, Candidate, Extended, Kept, SessionState
 from switch.records import Attempt as AttemptRecord
+from switch.wire.message import Message, Request, Response
+from switch.wire.sdp import is_sdp, kbps_of
 
 EXTEND_AHEAD_S: Final = 1.0
 """How long before its end a hold is extended. Late enough to hold little, early enough for a busy loop."""
@@ -59,9 +62,57 @@ class BilledCall(Call):
         """Restored: the last moment before the restart at which it is known to have been up."""
         self.kept_in: int = board.keeping
         self.is_challenged = admitted.is_challenged
+        self.kbps_key: int = 0
+        """Layer key of the endpoint whose bandwidth it takes from; 0: of none."""
+        self.kbps_max: int = 0
+        """Of that endpoint, by all its calls."""
+        self._kbps: int = 0
+        """Agreed upon; while an offer is open it may take more."""
         self._keys: list[int] = keys
         self._stretch_s: int = board.options.hold_initial_s
         board.live.enter_all(keys, self)
+
+    # Bandwidth.
+
+    def limit_kbps(self, key: int, most: int, kbps: int) -> None:
+        """Take so much of an endpoint's bandwidth from now on."""
+        self.kbps_key = key
+        self.kbps_max = most
+        self._kbps = kbps
+        self.board.live.set_kbps(self, kbps)
+
+    def note_media(self, message: Message) -> None:
+        """The call goes on with what a message describes, if it describes anything."""
+        if self.kbps_key and is_sdp(message):
+            media = self.media
+            self._kbps = kbps_of(message.body, None) if media is None else media.kbps_of(message.body)
+            self.board.live.set_kbps(self, self._kbps)
+
+    def refuses_media(self, request: Request) -> bool:
+        if super().refuses_media(request):
+            return True
+        if not self.kbps_key or not is_sdp(request):
+            return False
+        media = self.media
+        live = self.board.live
+        wanted = kbps_of(request.body, None) if media is None else media.kbps_of(request.body)
+        has = live.kbps_of(self)
+        if wanted <= has:
+            return False
+        if live.kbps(self.kbps_key) - has + wanted > self.kbps_max:
+            self.board.count("offers_over_bandwidth")
+            return True
+        live.set_kbps(self, wanted)
+        return False
+
+    def on_refreshed(self, relay: Relay, response: Response, now: float) -> None:
+        super().on_refreshed(relay, response, now)
+        self.note_media(response)
+
+    def on_relayed(self, relay: Relay, now: float) -> None:
+        if self.kbps_key and self.state == ANSWERED:
+            self.board.live.set_kbps(self, self._kbps)
+        super().on_relayed(relay, now)
 
     # Time and money.
 

@@ -13,19 +13,7 @@ from switch.records import Admitted, Candidate, Cdr
 from switch.records import Attempt as AttemptRecord
 from switch.snapshot import Gateway
 from switch.wire.message import Request
-
-STATIC_CODECS: Final = {
-    b"0": "PCMU",
-    b"3": "GSM",
-    b"4": "G723",
-    b"8": "PCMA",
-    b"9": "G722",
-    b"13": "CN",
-    b"15": "G728",
-    b"18": "G729",
-    b"34": "H263",
-}
-"""RFC 3551 table 4, the payload types that need no rtpmap."""
+from switch.wire.sdp import STATIC_CODECS
 
 COST_NANOS_MAX: Final = 10**18
 """The highest cost that is written down, far above any call's and far below what 64 bits hold: a price list
@@ -289,7 +277,7 @@ def first_codec(sdp: bytes) -> str:
     payload = words[3]
     name = STATIC_CODECS.get(payload)
     if name is not None:
-        return name
+        return name.partition("/")[0]
     mapped = sdp.find(b"a=rtpmap:" + payload + b" ", start)
     if mapped < 0:
         return ""

@@ -67,6 +67,8 @@ class Simulate(msgspec.Struct, frozen=True, kw_only=True, tag="simulate"):
     """The number in P-Asserted-Identity."""
     is_private: bool = False
     """The caller asks not to be shown (RFC 3323)."""
+    codecs: tuple[str, ...] = ()
+    """What the INVITE offers; none: nothing is said about codecs."""
 
 
 class ReadStats(msgspec.Struct, frozen=True, kw_only=True, tag="read_stats"):

@@ -25,6 +25,7 @@ from switch.board import Board
 from switch.call.attempt import Attempt
 from switch.call.call import SWITCH
 from switch.call.leg import ingress_leg
+from switch.call.media import MediaRule, media_rule
 from switch.call.session_timer import ask_again
 from switch.cdr import first_codec, wall_ms, wall_ms_if
 from switch.outputs import Flow
@@ -44,6 +45,7 @@ from switch.transaction.server import ServerTransaction
 from switch.wire.headers import PRIVACY, USER_AGENT
 from switch.wire.identity import asserted_number, wants_privacy
 from switch.wire.message import Response
+from switch.wire.sdp import codec_list
 
 _NO_CONTACTS: Final[list[Binding]] = []
 _NO_OPTIONS: Final[list[Option]] = []
@@ -162,15 +164,23 @@ class InboundCall(BilledCall):
         self._contacts = _NO_CONTACTS
         self._options = _NO_OPTIONS
         self._onward = None
+        self.media = None
         caller = ring.caller
         if caller is not None:
             live = self.board.live
             for key, channels in caller.caps:
                 if live.channels(key) >= channels:
                     return Skip("channels", str(channels))
-            kbps = self.facts.kbps
-            if caller.kbps_max is not None and kbps and live.kbps(caller.key) + kbps > caller.kbps_max:
-                return Skip("bandwidth", f"{caller.kbps_max} kbit/s")
+            invite = self.invite
+            assert invite is not None, "attempts end with the answer"
+            self.media = media_rule(caller.codecs, None)
+            if self.media is not None and self.media.refuses(invite):
+                return Skip("codecs", "it may use none of those offered")
+            kbps = 0
+            if caller.kbps_max is not None:
+                kbps = self.facts.kbps_by(caller.codecs)
+                if live.kbps(caller.key) + kbps > caller.kbps_max:
+                    return Skip("bandwidth", f"{caller.kbps_max} kbit/s")
             if caller.user is not None:
                 self._contacts = self.board.bindings.of(caller.record_id, now)
                 if not self._contacts:
@@ -178,6 +188,8 @@ class InboundCall(BilledCall):
             if caller.rates and live.buckets.admit_rates(caller.rates, now) is not None:
                 return Skip("cps", "")
             live.enter(caller.key, self)
+            if caller.kbps_max is not None:
+                self.limit_kbps(caller.key, caller.kbps_max, kbps)
         elif ring.kind == "number":
             return self._open_number(ring, now)
         return None
@@ -276,6 +288,11 @@ class InboundCall(BilledCall):
             flow = board.flow_to(found, now)
             if flow is None or (self._wants_tls() and found.transport != "tls"):
                 continue
+            if found.codecs:
+                self.media = MediaRule(None, codec_list(found.codecs))
+                invite = self.invite
+                if invite is not None and self.media.refuses(invite):
+                    continue
             self._options.pop(0)
             number = number_for(option.provider, onward.dialled_out)
             chosen = RingTry(ring, ring.name, self._uri(number, found, flow), flow, option.quote, number)
@@ -361,6 +378,7 @@ class InboundCall(BilledCall):
         self._ring = None
         if ring is not None and ring.caller is not None:
             self.board.live.leave(ring.caller.key, self)
+            self.kbps_key = 0
 
     # What comes back.
 
@@ -428,7 +446,8 @@ class InboundCall(BilledCall):
         self.buy = chosen.buy
         self.explanation = tuple(self.plan.explanation)
         self.channel = attempt
-        self.codecs = first_codec(response.body)
+        self.codecs = first_codec(self.edited(response) or response.body)
+        self.note_media(response)
         did = admitted.did
         onward = self._onward
         caller = chosen.ring.caller

@@ -26,7 +26,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, array_like=True):
     provider_id: int
     outcome: str
     """`taken`, or a reason: `no_rate`, `blocked`, `capped`, `locked_out`, `excluded`, `margin`,
-    `connect_fee`, `currency`, `channels`, `cps`, `unhealthy`, `disabled`, `not_reached`."""
+    `connect_fee`, `currency`, `channels`, `cps`, `codecs`, `unhealthy`, `disabled`, `not_reached`."""
     rate_nanos: int = 0
     margin_nanos: int = 0
     """Sell minus buy of one minute (`rate`), of the worst billable length (`worst_case`), or the mean

@@ -17,8 +17,10 @@ from switch.board import Board
 from switch.call.call import ANSWERED, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import CSEQ_JUMP, restored_leg
+from switch.call.media import media_rule
 from switch.cdr import NUMBER_START, build_cdr, closed_attempt, delivery_attempt, wall_ms
 from switch.outputs import Flow
+from switch.policy.callers import Caller
 from switch.policy.causes import STATUS, Cause
 from switch.policy.live import CARD, CUSTOMER, DID, ENDPOINT, GATEWAY, INSTANCE_KEY, PROVIDER, ROUTE, USER, layer_key
 from switch.policy.presentation import Presentation, is_plain, present
@@ -31,6 +33,7 @@ from switch.transaction.server import ServerTransaction
 from switch.wire.build import response_to
 from switch.wire.errors import ParseError
 from switch.wire.message import Request, parse_message
+from switch.wire.sdp import canonical, codec_kbps, codec_list
 
 
 def shift_of(board: Board, found: RecoveredCall, boot_id: str) -> float:
@@ -71,6 +74,7 @@ def restore_call(board: Board, found: RecoveredCall, shift_s: float, last_at: fl
     if answered.swap is not None:
         call.swap = Swap(answered.swap[0], answered.swap[1])
     _screen(board, call, admitted, answered)
+    _limit_media(board, call, admitted, answered)
     call.codecs = answered.codecs
     call.failed = answered.attempts
     call.answered = answered.attempt
@@ -183,6 +187,23 @@ def _screen(board: Board, call: BilledCall, admitted: Admitted, answered: Answer
         shown = present(customer, provider, admitted.cli_out, is_changed, asserted, False)
     host = board.hops.locals[answered.egress.heard_from.listener].shown_host
     call.screen_out, call.screen_back = screens(customer, provider, shown, host)
+
+
+def _limit_media(board: Board, call: BilledCall, admitted: Admitted, answered: Answered) -> None:
+    """Codecs and bandwidth, by today's records; of what was agreed upon the first codec is all that is known."""
+    tables = board.tables
+    caller: Caller | None = None
+    if admitted.endpoint_id is not None:
+        caller = tables.endpoint_callers.get(admitted.endpoint_id)
+    elif admitted.sip_user_id is not None:
+        caller = tables.user_callers.get(admitted.sip_user_id)
+    is_delivered = admitted.did is not None and not answered.attempt.destination.startswith(NUMBER_START)
+    gateway = None if is_delivered else tables.gateways.get(answered.attempt.gateway_id)
+    far = None if gateway is None else codec_list(gateway.codecs)
+    call.media = media_rule(None if caller is None else caller.codecs, far)
+    if caller is not None and caller.kbps_max is not None:
+        kbps = codec_kbps(canonical(answered.codecs.encode("ascii", "replace")))
+        call.limit_kbps(caller.key, caller.kbps_max, kbps)
 
 
 def _occupy_vendor(board: Board, call: BilledCall, answered: Answered) -> None:

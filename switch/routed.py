@@ -11,6 +11,7 @@ from switch.call.attempt import Attempt
 from switch.call.call import CALLEE, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import ingress_leg
+from switch.call.media import MediaRule, media_rule
 from switch.call.screen import PLAIN
 from switch.call.session_timer import ask_again
 from switch.cdr import DECISION_MAX, Try, attempt_record, first_codec
@@ -28,7 +29,11 @@ from switch.snapshot import Gateway, Provider
 from switch.transaction.server import ServerTransaction
 from switch.wire.headers import PRIVACY, RETRY_AFTER, USER_AGENT
 from switch.wire.identity import asserted_number, wants_privacy
-from switch.wire.message import Response
+from switch.wire.message import Request, Response
+from switch.wire.sdp import codec_list
+
+CODECS: Final = "codecs"
+"""Outcome of a vendor whose gateways take no codec that is offered."""
 
 _PHRASES: Final[dict[int, bytes]] = {
     408: b"Request Timeout",
@@ -98,6 +103,8 @@ class RoutedCall(BilledCall):
         self._tried: set[int] = set()
         board.records.append(admitted)
         self.begin(server, now)
+        if plan.kbps_max is not None:
+            self.limit_kbps(plan.keys[0], plan.kbps_max, plan.kbps)
         self._is_private: bool = PRIVACY in invite.ids and wants_privacy(invite)
         self._own_swap: Swap | None = None
         if plan.cli_out != cli_in:
@@ -127,10 +134,21 @@ class RoutedCall(BilledCall):
                 reason, detail = "unhealthy", f"gateway {chosen.id}: {chosen.host} is not resolved"
             elif self._wants_tls() and chosen.transport != "tls":
                 reason, detail = "insecure", "sips wants TLS (RFC 3261 §26.2.2)"
+            elif chosen.codecs and self._media_for(chosen).refuses(self.server_request()):
+                reason, detail = CODECS, f"gateway {chosen.id} takes none of those offered"
             else:
                 self._explain(index, option, "taken", f"gateway {chosen.id}")
                 self._try(option, chosen, flow, now)
                 return True
+
+    def _media_for(self, gateway: Gateway) -> MediaRule:
+        return MediaRule(self.plan.codecs, codec_list(gateway.codecs))
+
+    def server_request(self) -> Request:
+        """The caller's INVITE."""
+        invite = self.invite
+        assert invite is not None, "attempts end with the answer"
+        return invite
 
     def _wants_tls(self) -> bool:
         invite = self.invite
@@ -143,6 +161,10 @@ class RoutedCall(BilledCall):
         provider = option.provider
         number = number_for(provider, plan.dialled_out)
         self._present(provider, flow)
+        if gateway.codecs:
+            self.media = self._media_for(gateway)
+        elif self.media is not None or plan.codecs is not None:
+            self.media = media_rule(plan.codecs, None)
         branch = board.ids.branch()
         data = self._invite_for(gateway, flow, number, branch)
         if gateway.also_tcp and len(data) > defaults.udp_request_bytes_max:
@@ -172,14 +194,12 @@ class RoutedCall(BilledCall):
             self.swap = self._own_swap
             self.screen_out = self.screen_back = PLAIN
             return
-        invite = self.invite
-        assert invite is not None, "attempts end with the answer"
         shown = present(
             customer,
             provider,
             self.plan.cli_out,
             self._own_swap is not None,
-            asserted_number(invite),
+            asserted_number(self.server_request()),
             self._is_private,
         )
         self.swap = anonymised(self.ingress.remote_value) if shown.is_anonymous else self._own_swap
@@ -238,8 +258,10 @@ class RoutedCall(BilledCall):
     def _exhausted(self, now: float) -> None:
         """No vendor is left: the last one's answer, in our words (SPEC of refusals)."""
         if not self.attempts:
-            status, phrase = STATUS[Cause.NO_VENDOR]
-            self._refuse(status, phrase.encode("ascii"), Cause.NO_VENDOR.value, now)
+            outcomes = {told.outcome for told in self.plan.explanation[: len(self.plan.options)]}
+            cause = Cause.CODECS_REFUSED if outcomes == {CODECS} else Cause.NO_VENDOR
+            status, phrase = STATUS[cause]
+            self._refuse(status, phrase.encode("ascii"), cause.value, now)
             return
         last = self.attempts[len(self.attempts) - 1]
         if last.cause == "ring_timeout":
@@ -264,7 +286,8 @@ class RoutedCall(BilledCall):
         self.buy = self.tries[position].option.quote
         self.explanation = tuple(plan.explanation)
         self.channel = attempt
-        self.codecs = first_codec(response.body)
+        self.codecs = first_codec(self.edited(response) or response.body)
+        self.note_media(response)
         record = self.answered_record()
         assert record is not None, "all of it is known now"
         board.records.append(record)

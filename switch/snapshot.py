@@ -164,6 +164,8 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, tag="gateway"):
     probe_failures_max: int = 3
     probe_successes_min: int = 2
     tls_verify: bool = True
+    codecs: tuple[str, ...] = ()
+    """Those that it takes; none: any."""
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):

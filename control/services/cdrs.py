@@ -189,6 +189,7 @@ Outcome = Literal[
     "currency",
     "channels",
     "cps",
+    "codecs",
     "unhealthy",
     "insecure",
     "disabled",

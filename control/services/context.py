@@ -101,6 +101,7 @@ class Switch(Protocol):
         at_ms: int | None = None,
         pai: str = "",
         is_private: bool = False,
+        codecs: tuple[str, ...] = (),
     ) -> Simulated: ...
 
     async def stats(self) -> Stats: ...

@@ -10,7 +10,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
 from control.services.errors import SwitchAway, invalid
-from control.services.fields import Channels, Cps, Id, Label, Moment, Port, Transport, ms_moment
+from control.services.fields import Channels, Codecs, Cps, Id, Label, Moment, Port, Transport, ms_moment
 from control.services.hosts import Host, address_or_name
 from control.services.nouns import Noun
 from control.services.owners import require
@@ -40,6 +40,8 @@ class GatewayNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     probe_failures_max: Annotated[int, Meta(ge=1, le=100)] = 3
     probe_successes_min: Annotated[int, Meta(ge=1, le=100)] = 2
     tls_verify: bool = True
+    codecs: Codecs = ()
+    """Those that it takes, others are taken out of offers to it; none: any."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

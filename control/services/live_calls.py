@@ -11,7 +11,7 @@ from msgspec import Meta
 from control.services.context import Context
 from control.services.customers import CUSTOMERS
 from control.services.errors import NotFound, invalid
-from control.services.fields import Id, Label, Moment, Transport, moment_ms, ms_moment
+from control.services.fields import Codecs, Id, Label, Moment, Transport, moment_ms, ms_moment
 from control.services.hosts import address_or_name
 from control.services.pages import Page, make_cursor, read_cursor
 from control.services.past_decisions import simulate_past
@@ -105,6 +105,8 @@ class SimulationNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The number in P-Asserted-Identity, where rules about calling numbers ask for it."""
     is_private: bool = False
     """The caller asks not to be shown (`Privacy: id`)."""
+    codecs: Codecs = ()
+    """Those offered; none: nothing is said about codecs."""
     source_ip: Annotated[str, Meta(max_length=64)] = ""
     username: Annotated[str, Meta(max_length=64)] = ""
     """Of a SIP user, instead of `source_ip`."""
@@ -167,6 +169,7 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
             at_ms=at_ms,
             pai=asked.pai,
             is_private=asked.is_private,
+            codecs=asked.codecs,
         )
         return _simulation(await simulate_past(ctx, past, at_ms))
     found = await ctx.switch.simulate(
@@ -178,6 +181,7 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
         at_ms=at_ms,
         pai=asked.pai,
         is_private=asked.is_private,
+        codecs=asked.codecs,
     )
     return _simulation(found)
 

@@ -251,6 +251,7 @@ gateways: Final = Table(
     _number("probe_failures_max", 3),
     _number("probe_successes_min", 2),
     _flag("tls_verify", default=True),
+    _list("codecs"),
     *_stamps(),
 )
 

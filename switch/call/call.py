@@ -17,6 +17,7 @@ from switch.call.ids import Ids
 from switch.call.keepalive import KeepAlive, KeepAliveUser
 from switch.call.leg import CSEQ_MAX, Leg, egress_leg, request_in_dialog
 from switch.call.liveness import STEPS, Liveness
+from switch.call.media import NOT_ACCEPTABLE, WARNING, MediaRule
 from switch.call.relay import Relay, RelayUser
 from switch.call.screen import PLAIN, Screen
 from switch.call.session_timer import NOT_ASKED, SessionAsk, SessionTerms, agree, ask, ends_after_s, is_too_short
@@ -27,7 +28,7 @@ from switch.transaction.timers import Timer, TimerOwner
 from switch.transaction.unheard import request_alone
 from switch.wire.build import response_to
 from switch.wire.headers import REASON
-from switch.wire.message import Request, Response
+from switch.wire.message import Message, Request, Response
 
 # States, in the order in which a call goes through them.
 TRYING: Final = 0
@@ -104,6 +105,8 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         self.screen_out: Screen = PLAIN
         """What passes from the caller to the callee, and from there."""
         self.screen_back: Screen = PLAIN
+        self.media: MediaRule | None = None
+        """Codecs that it may use; None: any."""
         self.is_challenged: bool = False
         """The caller's requests carry credentials for us, which no vendor must see."""
         self.has_left: bool = False
@@ -197,6 +200,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             from_value=b"" if swap is None else swap.callee_side,
             drops_credentials=self.is_challenged,
             screen=self.screen_out,
+            body=None if self.media is None else self.media.edited(invite),
         )
 
     def on_attempt_response(self, attempt: Attempt, response: Response, now: float) -> None:
@@ -210,7 +214,10 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
                     self.on_vendor_failure(attempt, response, now)
         elif status >= 200:
             if self.egress is None and self.state < ANSWERED:
-                self._answer(attempt, response, now)
+                if self.media is not None and self.media.refuses(response):
+                    self._refuse_answer(attempt, response, now)
+                else:
+                    self._answer(attempt, response, now)
             elif self.egress is not None and response.to_tag == self.egress.remote_tag:
                 # The callee repeats its 200 until the ACK arrives; each copy goes on (RFC 6026 §7.1).
                 self.egress.alive_at = now
@@ -304,6 +311,26 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
         self._respond(response.status, self._for_caller(response), now)
         self.invite = None
 
+    # What is talked about.
+
+    def edited(self, message: Message) -> bytes | None:
+        """A body without the codecs that may not be used; None: as it came."""
+        return None if self.media is None else self.media.edited(message)
+
+    def refuses_media(self, request: Request) -> bool:
+        """Whether what a request inside the dialog offers cannot be had."""
+        return self.media is not None and self.media.refuses(request)
+
+    def _refuse_answer(self, attempt: Attempt, response: Response, now: float) -> None:
+        """The callee has answered with codecs that may not be used: nobody may talk by them."""
+        attempt.is_given_up = True
+        attempt.status = response.status
+        attempt.close("rejected", now)
+        self.on_attempt_over(attempt, now)
+        self.on_stray_answer(attempt, response, now)
+        reason = b'Reason: X.tandem;cause=488;text="codecs_refused"'
+        self.fail(488, NOT_ACCEPTABLE, "codecs_refused", SWITCH, now, (reason, WARNING))
+
     # Towards the caller.
 
     def _respond(self, status: int, data: bytes, now: float) -> None:
@@ -314,8 +341,10 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
     def _for_caller(self, response: Response) -> bytes:
         swap = self.swap
         if swap is None:
-            return forward_response(response, screen=self.screen_back)
-        return forward_response(response, from_value=swap.caller_side, screen=self.screen_back)
+            return forward_response(response, screen=self.screen_back, body=self.edited(response))
+        return forward_response(
+            response, from_value=swap.caller_side, screen=self.screen_back, body=self.edited(response)
+        )
 
     def fail(
         self, status: int, reason: bytes, cause: str, release: str, now: float, extra: Sequence[bytes] = ()
@@ -420,6 +449,10 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             via_value,
             is_reliable=self.hops.locals[reply_flow.listener].is_reliable,
         )
+        if request.body and self.refuses_media(request):
+            refusal = response_to(request, 488, NOT_ACCEPTABLE, extra=(WARNING,), via_value=via_value)
+            server.respond(488, refusal, now)
+            return 0
         if is_bye and self.state == ANSWERED:
             self._end(CALLER if is_from_caller else CALLEE, "normal", now)
         elif is_bye and self.egress is None:
@@ -450,6 +483,7 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             to_value=to_value,
             drops_credentials=is_from_caller and self.is_challenged,
             screen=self.screen_out if is_from_caller else self.screen_back,
+            body=None if self.media is None else self.media.edited(request),
         )
 
     def on_refreshed(self, relay: Relay, response: Response, now: float) -> None:

@@ -53,6 +53,7 @@ def forward_request(
     to_value: bytes = b"",
     drops_credentials: bool = False,
     screen: Screen = PLAIN,
+    body: bytes | None = None,
 ) -> bytes:
     """The request as it leaves.
 
@@ -62,6 +63,7 @@ def forward_request(
         routes: value of the one Route line, or nothing; all Routes that came are left behind.
         from_value, to_value: replacements, where the caller's number differs on the two sides.
         drops_credentials: Proxy-Authorization was for us.
+        body: in place of the one that came.
         screen: which headers go on that say who is calling, or are nobody's but the sender's own.
     """
     out = [request.method + b" " + uri + b" SIP/2.0", via_line]
@@ -96,21 +98,30 @@ def forward_request(
             out.append(without_user(lines[index]))
         else:
             if header == CONTENT_LENGTH:
+                if body is not None:
+                    continue
                 has_length = True
             out.append(lines[index])
     if screen.identity and request.method == b"INVITE":
         out.append(screen.identity)
     hops = request.max_forwards
     out.append(_MAX_FORWARDS_LINES[hops - 1 if 0 < hops <= 255 else MAX_FORWARDS_FIRST])
+    if body is None:
+        body = request.body
     if not has_length:
-        out.append(b"Content-Length: %d" % len(request.body))
+        out.append(b"Content-Length: %d" % len(body))
     out.append(b"")
-    out.append(request.body)
+    out.append(body)
     return b"\r\n".join(out)
 
 
 def forward_response(
-    response: Response, *, from_value: bytes = b"", to_value: bytes = b"", screen: Screen = PLAIN
+    response: Response,
+    *,
+    from_value: bytes = b"",
+    to_value: bytes = b"",
+    screen: Screen = PLAIN,
+    body: bytes | None = None,
 ) -> bytes:
     """The response on its way back: our Via is taken off (RFC 3261 §16.7 step 3)."""
     start = b"SIP/2.0 %d %b" % (response.status, response.reason)
@@ -144,12 +155,16 @@ def forward_response(
             out.append(b"To: " + to_value)
         else:
             if header == CONTENT_LENGTH:
+                if body is not None:
+                    continue
                 has_length = True
             out.append(lines[index])
+    if body is None:
+        body = response.body
     if not has_length:
-        out.append(b"Content-Length: %d" % len(response.body))
+        out.append(b"Content-Length: %d" % len(body))
     out.append(b"")
-    out.append(response.body)
+    out.append(body)
     return b"\r\n".join(out)
 
 

@@ -22,7 +22,7 @@ from switch.transaction.server import ServerTransaction, ServerUser
 from switch.transaction.timers import Timer, TimerOwner
 from switch.transaction.unheard import request_alone
 from switch.wire.build import response_to
-from switch.wire.message import Request, Response
+from switch.wire.message import Message, Request, Response
 
 TIMER_C_MS: Final = 181_000
 """A re-INVITE may ring that long, counted anew with each provisional response (RFC 3261 §16.6 step 11)."""
@@ -34,6 +34,10 @@ class RelayUser:
 
     def on_refreshed(self, relay: Relay, response: Response, now: float) -> None:
         """A 2xx to a re-INVITE or UPDATE, each copy of it, before it goes on; it may be edited."""
+        raise NotImplementedError
+
+    def edited(self, message: Message) -> bytes | None:
+        """A body as it goes on; None: as it came."""
         raise NotImplementedError
 
     def on_relayed(self, relay: Relay, now: float) -> None:
@@ -104,11 +108,15 @@ class Relay(ClientUser, ServerUser, TimerOwner):
             self.user.on_refreshed(self, response, now)
         swap = self.swap
         if swap is None:
-            data = forward_response(response, screen=self.screen)
+            data = forward_response(response, screen=self.screen, body=self.user.edited(response))
         elif self.is_from_caller:
-            data = forward_response(response, from_value=swap.caller_side, screen=self.screen)
+            data = forward_response(
+                response, from_value=swap.caller_side, screen=self.screen, body=self.user.edited(response)
+            )
         else:
-            data = forward_response(response, to_value=swap.callee_side, screen=self.screen)
+            data = forward_response(
+                response, to_value=swap.callee_side, screen=self.screen, body=self.user.edited(response)
+            )
         self.server.respond(status, data, now)
         if status >= 200:
             self.user.on_relayed(self, now)

@@ -14,6 +14,7 @@ from switch.policy.dial_strings import DialStrings
 from switch.policy.live import CUSTOMER, ENDPOINT, ROUTE, USER, layer_key
 from switch.policy.permissions import Permissions
 from switch.snapshot import Client, Customer, Endpoint, IngressRoute, SipUser
+from switch.wire.sdp import CodecList, codec_list
 
 
 class Account:
@@ -74,6 +75,10 @@ class Caller:
         if user is not None and user.call_permissions:
             self.permissions = Permissions(user.call_permissions)
         self.kbps_max: int | None = endpoint.bandwidth_kbps if endpoint is not None else None
+        self.codecs: CodecList | None = codec_list(record.codecs)
+        """None: any."""
+        self.watches_media: bool = self.codecs is not None or self.kbps_max is not None
+        """Whether what an INVITE offers has to be looked at."""
 
     def takes(self, transport: str, dialled: str) -> bool:
         """Whether a call that came from this endpoint's address is this endpoint's."""

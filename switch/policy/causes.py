@@ -21,6 +21,7 @@ class Cause(StrEnum):
     CLIENT_NOT_ACTIVE = "client_not_active"
     CPS_EXCEEDED = "cps_exceeded"
     CHANNELS_EXCEEDED = "channels_exceeded"
+    CODECS_REFUSED = "codecs_refused"
     BANDWIDTH_EXCEEDED = "bandwidth_exceeded"
     NUMBER_INVALID = "number_invalid"
     NO_INGRESS_ROUTE = "no_ingress_route"
@@ -65,6 +66,7 @@ STATUS: Final[dict[Cause, tuple[int, str]]] = {
     Cause.CLIENT_NOT_ACTIVE: (403, "Account Not Active"),
     Cause.CPS_EXCEEDED: (503, "Call Rate Exceeded"),
     Cause.CHANNELS_EXCEEDED: (503, "Channel Limit Reached"),
+    Cause.CODECS_REFUSED: (488, "Not Acceptable Here"),
     Cause.BANDWIDTH_EXCEEDED: (503, "Bandwidth Limit Reached"),
     Cause.NUMBER_INVALID: (484, "Address Incomplete"),
     Cause.NO_INGRESS_ROUTE: (404, "No Route"),

@@ -19,6 +19,7 @@ from switch.policy.states import client_state, state_cause
 from switch.policy.tables import Tables
 from switch.policy.vendors import choose_gateway, follows, number_for
 from switch.policy.verdicts import Facts, Option, Plan, Reject, Skip
+from switch.wire.sdp import codec_names, keep_codecs
 
 __all__ = [
     "Facts",
@@ -58,6 +59,7 @@ class _Decision:
         self.number: str = ""
         self.cli_out: str = ""
         self.decision: str = ""
+        self.kbps: int = 0
 
     def run(self) -> Plan | Reject:
         facts = self.facts
@@ -186,8 +188,28 @@ class _Decision:
         for key, channels in caps:
             if live.channels(key) >= channels:
                 return self._refuse(Cause.CHANNELS_EXCEEDED, f"{describe_key(key)}: {channels}")
-        if caller.kbps_max is not None and facts.kbps and live.kbps(caller.key) + facts.kbps > caller.kbps_max:
-            return self._refuse(Cause.BANDWIDTH_EXCEEDED, f"{describe_key(caller.key)}: {caller.kbps_max} kbit/s")
+        return self._check_media(caller) if caller.watches_media else None
+
+    def _check_media(self, caller: Caller) -> Reject | None:
+        """Whether a codec is left that the caller may use, and what it takes."""
+        codecs = caller.codecs
+        offer = self.facts.offer()
+        if codecs is not None and offer and not keep_codecs(offer, codecs).has_codec:
+            return self._refuse(
+                Cause.CODECS_REFUSED, f"{describe_key(caller.key)} may use none of {codec_names(offer)}"
+            )
+        if self.is_simulated and codecs is not None and offer:
+            left = codec_names(keep_codecs(offer, codecs).body)
+            self.steps.append(f"codecs: {left} of {codec_names(offer)}")
+        limit = caller.kbps_max
+        if limit is not None:
+            kbps = self.kbps = self.facts.kbps_by(codecs)
+            used = self.live.kbps(caller.key)
+            if used + kbps > limit:
+                detail = f"{describe_key(caller.key)}: {used} of {limit} kbit/s in use, {kbps} wanted"
+                return self._refuse(Cause.BANDWIDTH_EXCEEDED, detail)
+            if self.is_simulated:
+                self.steps.append(f"bandwidth: {kbps} kbit/s of {limit}, {used} in use")
         return None
 
     def _price(self, caller: Caller, account: Account, route: LoadedRoute) -> Plan | Reject:
@@ -252,6 +274,9 @@ class _Decision:
             self.steps,
         )
         plan.decision = self.decision
+        plan.codecs = caller.codecs
+        plan.kbps_max = caller.kbps_max
+        plan.kbps = self.kbps
         return plan
 
     def _refuse(self, cause: Cause, detail: str) -> Reject:

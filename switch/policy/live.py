@@ -99,6 +99,10 @@ class Live:
         """Note what a call's codec takes; dropped by `leave_all`."""
         self._kbps[call] = kbps
 
+    def kbps_of(self, call: object) -> int:
+        """What is noted of one call."""
+        return self._kbps.get(call, 0)
+
     def kbps(self, key: int) -> int:
         """Kilobits per second that the live calls of a key take together, as far as they are noted."""
         noted = self._kbps

@@ -16,7 +16,8 @@ from switch.policy.tables import Tables
 from switch.policy.vendors import choose_gateway, number_for
 from switch.policy.verdicts import Facts, Option, Plan, Reject, Skip
 from switch.records import Candidate
-from switch.snapshot import SipUser
+from switch.snapshot import Gateway, SipUser
+from switch.wire.sdp import codec_list, keep_codecs, offer_of
 
 HOLD_S: Final = 60
 """Talk that a simulated call would hold for; the setting only moves how much of the credit it shows."""
@@ -45,6 +46,7 @@ def simulated(
             )
     facts = Facts(request.source_ip, request.transport, request.dialled, request.cli, at_ms, now_s, user)
     facts.asserted = request.pai
+    facts.sdp = offer_of(request.codecs)
     verdict = decide(tables, live, facts, is_simulated=True)
     if isinstance(verdict, Reject):
         return _refusal(tables, verdict)
@@ -79,7 +81,7 @@ def _admission(
     candidates: list[SimulatedCandidate] = []
     is_taken = False
     for option in plan.options:
-        candidate = _weighed(tables, live, plan, option, at_ms, now_s, is_taken)
+        candidate = _weighed(tables, live, plan, option, request, at_ms, now_s, is_taken)
         if candidate.outcome == "taken":
             is_taken = True
             plan.steps.append(f"first try: {candidate.provider_name}, gateway {candidate.gateway_id}")
@@ -129,11 +131,20 @@ def _money_cause(plan: Plan, now_ms: int, accounts: Accounts | None) -> Cause | 
 
 
 def _weighed(
-    tables: Tables, live: Live, plan: Plan, option: Option, at_ms: int, now_s: float, is_taken: bool
+    tables: Tables,
+    live: Live,
+    plan: Plan,
+    option: Option,
+    request: Simulate,
+    at_ms: int,
+    now_s: float,
+    is_taken: bool,
 ) -> SimulatedCandidate:
     """An option with the gateway that its first try would go to; the first that has one is taken."""
     # A simulation draws nothing; the generator only fills the argument.
     found = choose_gateway(tables, live, option, now_s, at_ms, Random(0), set(), is_simulated=True)
+    if isinstance(found, Gateway) and not _takes_codecs(plan, found, request):
+        found = Skip("codecs", f"gateway {found.id} takes none of those offered")
     row = option.quote.row
     is_open = not isinstance(found, Skip)
     return SimulatedCandidate(
@@ -152,6 +163,16 @@ def _weighed(
         dialled_out=number_for(option.provider, plan.dialled_out) if is_open else "",
         gateway_id=None if isinstance(found, Skip) else found.id,
     )
+
+
+def _takes_codecs(plan: Plan, gateway: Gateway, request: Simulate) -> bool:
+    offer = offer_of(request.codecs)
+    allowed = codec_list(gateway.codecs)
+    if not offer or allowed is None:
+        return True
+    if plan.codecs is not None:
+        offer = keep_codecs(offer, plan.codecs).body
+    return keep_codecs(offer, allowed).has_codec
 
 
 def _skipped(tables: Tables, candidate: Candidate) -> SimulatedCandidate:

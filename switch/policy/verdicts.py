@@ -16,8 +16,10 @@ from switch.records import Candidate
 from switch.snapshot import Client, Customer, Endpoint, IngressRoute, Provider, SipUser
 from switch.wire.identity import asserted_number
 from switch.wire.message import Request
+from switch.wire.sdp import CodecList, codec_kbps, is_sdp, kbps_of
 
 MAX_DURATION_S: Final = 14_400
+OFFERLESS_KBPS: Final = codec_kbps(b"pcma")
 
 
 class Facts:
@@ -31,7 +33,7 @@ class Facts:
         now_ms: wall clock, for prices and dates.
         now_s: monotonic clock, for rates and rests.
         user: who answered the digest challenge rightly; None: identify by address.
-        kbps: what the offered codecs take at most; 0: not known, not limited.
+        kbps: what the offered codecs take at most; 0: what the INVITE says.
         max_duration_s: the switch's own limit, for calls that no route limits.
         invite: read only where a rule asks for more of it.
     """
@@ -63,6 +65,27 @@ class Facts:
         self.invite: Request | None = invite
         self.asserted: str = ""
         """The number that is asserted, where no INVITE says it."""
+        self.sdp: bytes = b""
+        """What is offered, where no INVITE says it."""
+
+    def offer(self) -> bytes:
+        """The session description that is offered; empty where there is none that can be read."""
+        invite = self.invite
+        if invite is None:
+            return self.sdp
+        return invite.body if is_sdp(invite) else b""
+
+    def kbps_by(self, allowed: CodecList | None) -> int:
+        """What the call takes at most with these codecs; as by G.711 where the callee is to make the offer.
+
+        0: without an INVITE nobody can say.
+        """
+        if self.kbps:
+            return self.kbps
+        offer = self.offer()
+        if self.invite is None and not offer:
+            return 0
+        return kbps_of(offer, allowed) if offer else OFFERLESS_KBPS
 
     def pai(self) -> str:
         """The number that P-Asserted-Identity gives; empty where there is none, or none that can be read."""
@@ -115,6 +138,12 @@ class Plan:
         self.explanation: list[Candidate] = explanation
         """`explanation[i]` is about `options[i]`, as `not_reached` until the engine says otherwise;
         behind them stand those that were skipped."""
+        self.codecs: CodecList | None = None
+        """What the endpoint or user may use; None: any."""
+        self.kbps_max: int | None = None
+        """What all calls of the endpoint may take together; None: unlimited."""
+        self.kbps: int = 0
+        """What this call may take at most; 0 where nothing limits it."""
         self.decision: str = ""
         """What rules did to the call, in words, for the CDR."""
         self.keys: list[int] = keys

@@ -214,7 +214,14 @@ class Caller(Peer):
         return self.in_dialog("BYE", cseq)
 
     def in_dialog(
-        self, method: str, cseq: int, *, extra: Iterable[bytes] = (), to: bytes = b"", source: Peer | None = None
+        self,
+        method: str,
+        cseq: int,
+        *,
+        extra: Iterable[bytes] = (),
+        to: bytes = b"",
+        source: Peer | None = None,
+        body: bytes = b"",
     ) -> bytes:
         """A request inside the dialog that the last response with a tag opened."""
         opened = [r for r in self.received if isinstance(r, Response) and r.to_tag and 100 < r.status < 300][-1]
@@ -229,7 +236,7 @@ class Caller(Peer):
                 *self._identity(to=b"To: " + (to or opened.to_value())),
                 f"CSeq: {cseq} {method}".encode(),
                 *extra,
-                b"Content-Length: 0\r\n\r\n",
+                b"Content-Length: %d\r\n\r\n%b" % (len(body), body),
             ]
         )
         (source or self).send(data)
@@ -283,7 +290,9 @@ class Vendor(Peer):
         body = SDP if status == 200 else b""
         return self.reply(self.invites[-1], status, tag=tag or self.tag, body=body, extra=self.extra.get(status, ()))
 
-    def in_dialog(self, method: str, cseq: int, *, extra: Iterable[bytes] = (), tag: str = "") -> bytes:
+    def in_dialog(
+        self, method: str, cseq: int, *, extra: Iterable[bytes] = (), tag: str = "", body: bytes = b""
+    ) -> bytes:
         """A request of the callee to the caller."""
         invite = self.invites[-1]
         routes = [b"Route: " + value for value in invite.all(RECORD_ROUTE)]
@@ -298,7 +307,7 @@ class Vendor(Peer):
                 b"Call-ID: " + invite.call_id,
                 f"CSeq: {cseq} {method}".encode(),
                 *extra,
-                b"Content-Length: 0\r\n\r\n",
+                b"Content-Length: %d\r\n\r\n%b" % (len(body), body),
             ]
         )
         self.send(data)

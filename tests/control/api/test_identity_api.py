@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from switch.snapshot import Customer, Key, Provider
+from switch.snapshot import Customer, Gateway, Key, Provider
 from tests.fakes.control import ControlPlane, with_control
 
 
@@ -54,3 +54,18 @@ async def test_a_simulation_is_told_that_the_caller_wants_privacy(plane: Control
     asked = {"dialled": "442071838750", "cli": "1", "is_private": True, "source_ip": "192.0.2.1"}
     await plane.post("/simulate", asked, status=200)
     assert plane.switch.asked[-1]["is_private"] is True
+
+
+@with_control
+async def test_a_gateway_and_a_simulation_name_codecs(plane: ControlPlane) -> None:
+    provider = await plane.make_provider()
+    fields = {"host": "192.0.2.9", "codecs": ["PCMA", "opus/48000"]}
+    made = await plane.post(f"/providers/{provider}/gateways", fields)
+    assert made["codecs"] == ["PCMA", "opus/48000"]
+    record = plane.publisher.records[Key("gateway", made["id"])]
+    assert isinstance(record, Gateway)
+    assert record.codecs == ("PCMA", "opus/48000")
+    await plane.patch(f"/gateways/{made['id']}", {"codecs": ["a b"]}, status=400)
+    asked = {"dialled": "442071838750", "codecs": ["PCMA"], "source_ip": "192.0.2.1"}
+    await plane.post("/simulate", asked, status=200)
+    assert plane.switch.asked[-1]["codecs"] == ("PCMA",)

@@ -15,6 +15,7 @@ from switch.policy.decide import decide
 from switch.policy.live import CUSTOMER, ENDPOINT, INSTANCE_KEY, ROUTE, USER, Live, layer_key
 from switch.policy.verdicts import Facts, Plan, Reject
 from switch.snapshot import Client, CliRule, Customer, Endpoint, IngressRoute, Provider, RateCard, Record, SipUser
+from switch.wire.sdp import offer_of
 from tests.fakes.carrier import CENT, CHEAP, DEAR, DEFAULT_RECORDS, NOW_MS, SELL, carrier, invite, with_
 
 
@@ -36,6 +37,12 @@ def rejected(verdict: Plan | Reject) -> Reject:
 def planned(verdict: Plan | Reject) -> Plan:
     assert isinstance(verdict, Plan), (verdict.cause, verdict.detail)
     return verdict
+
+
+def offering(*codecs: str) -> Facts:
+    facts = invite()
+    facts.sdp = offer_of(codecs)
+    return facts
 
 
 DENY = CliRule(id=1, customer_id=1, match="15551230001", action="deny")
@@ -60,7 +67,9 @@ REFUSALS: list[tuple[Cause, tuple[Record, ...], Facts, Callable[[], Live]]] = [
     (Cause.CHANNELS_EXCEEDED, change(Customer, 1, channels=2), invite(), lambda: fill(Live(), CUSTOMER, 1, 3)),
     (Cause.CHANNELS_EXCEEDED, change(IngressRoute, 1, channels=1), invite(), lambda: fill(Live(), ROUTE, 1, 1)),
     (Cause.CHANNELS_EXCEEDED, DEFAULT_RECORDS, invite(), lambda: Live(calls_max=0)),
+    (Cause.CODECS_REFUSED, change(Endpoint, 1, codecs=("GSM",)), offering("PCMA", "telephone-event"), Live),
     (Cause.BANDWIDTH_EXCEEDED, change(Endpoint, 1, bandwidth_kbps=80), invite(kbps=87), Live),
+    (Cause.BANDWIDTH_EXCEEDED, change(Endpoint, 1, bandwidth_kbps=79), offering("PCMA", "G729"), Live),
     (Cause.NUMBER_INVALID, DEFAULT_RECORDS, invite("4420"), Live),
     (Cause.NUMBER_INVALID, DEFAULT_RECORDS, invite("02079460000"), Live),
     (Cause.NUMBER_INVALID, DEFAULT_RECORDS, invite("alice"), Live),

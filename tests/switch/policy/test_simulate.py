@@ -12,7 +12,7 @@ from switch.policy.decide import decide
 from switch.policy.live import Live
 from switch.policy.simulate import simulated
 from switch.policy.verdicts import Plan
-from switch.snapshot import CliRule, Customer, Gateway, IngressRoute, Provider, RateCard, Revision
+from switch.snapshot import CliRule, Customer, Endpoint, Gateway, IngressRoute, Provider, RateCard, Revision
 from tests.fakes.carrier import CENT, CHEAP, DEAR, DEFAULT_RECORDS, NOW_MS, carrier, invite, with_
 
 
@@ -64,6 +64,20 @@ def test_it_says_who_the_vendor_is_told_is_calling(
     records = with_(with_(DEFAULT_RECORDS, Provider, 1, send_pai="always"), Customer, 1, **customer)
     found = simulated(carrier(tmp_path, records), Live(), request(**asked), NOW_MS, 0.0)
     assert f"identity: {words}" in found.steps
+
+
+def test_codecs_that_are_offered_are_held_against_endpoint_and_gateways(tmp_path: Path) -> None:
+    records = with_(DEFAULT_RECORDS, Endpoint, 1, codecs=("PCMA", "G729"), bandwidth_kbps=100)
+    records = with_(records, Gateway, 1, codecs=("PCMU",))
+    tables = carrier(tmp_path, records)
+    found = simulated(tables, Live(), request(codecs=("PCMA", "GSM", "telephone-event")), NOW_MS, 0.0)
+    assert "codecs: pcma, telephone-event of pcma, gsm, telephone-event" in found.steps
+    assert "bandwidth: 80 kbit/s of 100, 0 in use" in found.steps
+    assert [candidate.outcome for candidate in found.candidates] == ["codecs", "taken"]
+    found = simulated(tables, Live(), request(codecs=("GSM",)), NOW_MS, 0.0)
+    assert (found.cause, found.status) == ("codecs_refused", 488)
+    # Nothing is said about codecs: nothing is refused for them.
+    assert simulated(tables, Live(), request(), NOW_MS, 0.0).is_admitted
 
 
 def test_rules_on_the_asserted_number_are_asked_with_the_one_that_is_given(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Which codecs a call may use: those of the customer's endpoint or user, and those of the vendor's gateway.
+
+Bodies are edited only where a codec must go, whichever side offers or answers; what is no plain session
+description passes untouched (`switch.wire.sdp`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from switch.wire.message import Message
+from switch.wire.sdp import CodecList, is_sdp, kbps_of, keep_codecs
+
+NOT_ACCEPTABLE: Final = b"Not Acceptable Here"
+WARNING: Final = b'Warning: 305 tandem "Incompatible media format"'
+"""RFC 3261 §20.43."""
+
+
+class MediaRule:
+    """At least one of the two lists is set."""
+
+    def __init__(self, near: CodecList | None, far: CodecList | None) -> None:
+        self.near: CodecList | None = near
+        self.far: CodecList | None = far
+
+    def edited(self, message: Message) -> bytes | None:
+        """The body as it goes on; None: as it came."""
+        if not is_sdp(message):
+            return None
+        body, _ = self._kept(message.body)
+        return None if body is message.body else body
+
+    def refuses(self, message: Message) -> bool:
+        """Whether the body has codecs, and none that may be used."""
+        if not is_sdp(message):
+            return False
+        _, has_codec = self._kept(message.body)
+        return not has_codec
+
+    def kbps_of(self, body: bytes) -> int:
+        """What a description takes at most, once it is edited."""
+        edited, _ = self._kept(body)
+        return kbps_of(edited, None)
+
+    def _kept(self, body: bytes) -> tuple[bytes, bool]:
+        has_codec = True
+        if self.near is not None:
+            kept = keep_codecs(body, self.near)
+            body, has_codec = kept.body, kept.has_codec
+        if self.far is not None and has_codec:
+            kept = keep_codecs(body, self.far)
+            body, has_codec = kept.body, kept.has_codec
+        return body, has_codec
+
+
+def media_rule(near: CodecList | None, far: CodecList | None) -> MediaRule | None:
+    return None if near is None and far is None else MediaRule(near, far)
