@@ -342,7 +342,7 @@ class InboundCall(BilledCall):
         customer = self.plan.customer
         invite = self.invite
         assert invite is not None, "attempts end with the answer"
-        is_private = PRIVACY in invite.ids and wants_privacy(invite)
+        is_private = invite.has(PRIVACY) and wants_privacy(invite)
         option = chosen.option
         if option is None:
             if is_private and not customer.trust_pai:

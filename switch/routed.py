@@ -105,7 +105,7 @@ class RoutedCall(BilledCall):
         self.begin(server, now)
         if plan.kbps_max is not None:
             self.limit_kbps(plan.keys[0], plan.kbps_max, plan.kbps)
-        self._is_private: bool = PRIVACY in invite.ids and wants_privacy(invite)
+        self._is_private: bool = invite.has(PRIVACY) and wants_privacy(invite)
         self._own_swap: Swap | None = None
         if plan.cli_out != cli_in:
             self.swap = self._own_swap = swapped(self.ingress.remote_value, plan.cli_out)

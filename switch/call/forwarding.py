@@ -127,7 +127,8 @@ def forward_response(
     start = b"SIP/2.0 %d %b" % (response.status, response.reason)
     lines = response.lines
     via_index = response.via_index
-    if not from_value and not to_value and response.has(CONTENT_LENGTH):
+    is_whole = body is None and not from_value and not to_value and not response.has_screened()
+    if is_whole and response.has(CONTENT_LENGTH):
         out = [start, *lines, b"", response.body]
         rest = _without_first_value(response, lines[via_index])
         if rest:

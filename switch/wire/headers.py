@@ -39,6 +39,7 @@ X_HEADER: Final = 22
 """Any header that we do not know and whose name begins with `X-`."""
 
 SCREENED_MIN: Final = P_ASSERTED_IDENTITY
+"""From here to `X_HEADER`, all."""
 
 TOUCHED_MAX: Final = 31
 

@@ -22,9 +22,11 @@ from switch.wire.headers import (
     FROM,
     MAX_FORWARDS,
     PROXY_AUTHORIZATION,
+    SCREENED_MIN,
     SPELLINGS,
     TO,
     VIA,
+    X_HEADER,
     slow_header_id,
 )
 from switch.wire.limits import DEFAULT_LIMITS, Limits
@@ -62,6 +64,9 @@ _NO_VIA: Final = Via(b"")
 
 MASKED_MAX: Final = 62
 """What a mask in one machine word has room for, beside the bit for the header that nobody knows."""
+
+
+_SCREENED: Final[i64] = (1 << (X_HEADER + 1)) - (1 << SCREENED_MIN)
 
 
 class Message:
@@ -113,6 +118,10 @@ class Message:
             bits: i64 = self.mask >> i64(hid)
             return bits & 1 != 0
         return hid in self.ids
+
+    def has_screened(self) -> bool:
+        """Whether a line is there that may not pass from one side of a call to the other."""
+        return self.mask & _SCREENED != 0
 
     def note(self, hid: int) -> None:
         """A line of this header has been added."""
