@@ -31,11 +31,13 @@ async def read_cdr(call: Call) -> Any:
 
 
 async def export_csv(call: Call) -> Any:
+    cdrs.check(call.query)
     upto = await cdrs.last_number(call.ctx)
     return _download(csv_lines(call.ctx, call.query, upto), "cdrs.csv", "text/csv", upto)
 
 
 async def export_json_lines(call: Call) -> Any:
+    cdrs.check(call.query)
     upto = await cdrs.last_number(call.ctx)
     return _download(json_lines(call.ctx, call.query, upto), "cdrs.jsonl", "application/jsonl", upto)
 

@@ -73,11 +73,12 @@ def _operation(route: Route, schema_of: dict[Any, dict[str, Any]], components: d
         "summary": route.summary,
         "tags": [_PARAMETER.sub("", route.path).strip("/").split("/")[0]],
         "parameters": _parameters(route, components),
-        "responses": {str(route.status): _reply(route, schema_of), "default": problem},
+        "responses": {str(route.status): _reply(route, schema_of)},
     }
     if route.takes_key:
         pending = {**_reply(route, schema_of), "description": "Done, and not yet in the switch's balance."}
-        operation["responses"] = {str(route.status): _reply(route, schema_of), "202": pending, "default": problem}
+        operation["responses"]["202"] = pending
+    operation["responses"].update((str(status), {**problem, "description": told}) for status, told in refusals(route))
     if route.role is None:
         operation["security"] = []
     elif route.role == "customer":
@@ -90,6 +91,25 @@ def _operation(route: Route, schema_of: dict[Any, dict[str, Any]], components: d
     if body is not None:
         operation["requestBody"] = {"required": True, "content": body}
     return operation
+
+
+def refusals(route: Route) -> list[tuple[int, str]]:
+    """The statuses that a route refuses with, and why."""
+    is_change = route.method != "GET"
+    has_body = route.body is not None or route.patches is not None
+    told = [
+        (400, "Not understood: `errors` names what.", route.query is not None or has_body or "{" in route.path),
+        (401, "No key or login that opens anything.", route.role is not None or route.path.startswith("/portal/")),
+        (403, "The key's role does not reach.", route.role not in (None, "customer")),
+        (404, "No such thing.", route.query is not None or "{" in route.path or has_body),
+        (409, "What is stored or running does not allow it.", is_change),
+        (412, "`If-Match` names an older version.", route.method in ("PATCH", "DELETE")),
+        (413, "Too large.", has_body),
+        (415, "A body of another kind.", route.body is bytes),
+        (429, "Too many wrong logins.", route.path.startswith("/portal/") and has_body),
+        (503, "The store, or the switch that only could answer, is away.", True),
+    ]
+    return [(status, text) for status, text, is_possible in told if is_possible and status != route.status]
 
 
 def _operation_id(route: Route) -> str:

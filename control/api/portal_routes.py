@@ -72,10 +72,12 @@ async def read_cdr(call: Call) -> Any:
 
 
 async def export_csv(call: Call) -> Any:
+    views.check(call.ctx, call.query)
     return _download(views.csv_cdrs(call.ctx, call.query), "cdrs.csv", "text/csv")
 
 
 async def export_json_lines(call: Call) -> Any:
+    views.check(call.ctx, call.query)
     return _download(views.json_cdrs(call.ctx, call.query), "cdrs.jsonl", "application/jsonl")
 
 

@@ -286,6 +286,11 @@ async def export(ctx: Context, query: CdrExportQuery, upto: int) -> AsyncIterato
         after = rows[-1]["number"]
 
 
+def check(query: CdrFilter) -> None:
+    """Refuse a filter that cannot be: a download has begun, and cannot, once its rows are asked for."""
+    _filtered(query)
+
+
 def _filtered(query: CdrFilter) -> Select[Any]:
     cdrs = tables.cdrs.c
     statement = select(tables.cdrs)

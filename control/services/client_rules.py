@@ -17,7 +17,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.days import begin_ms, day_of, end_ms, year_after
 from control.services.errors import Conflict, FieldError, invalid
-from control.services.periods import Period, Rule, day_at, period_of
+from control.services.periods import FIRST_DAY, LAST_DAY, Period, Rule, day_at, period_of
 
 Status = Literal["new", "scheduled", "active", "suspended", "inactive"]
 
@@ -91,7 +91,10 @@ def resolve(wanted: Wanted, before: RowMapping | None, now_ms: int) -> dict[str,
 
 def month_named(name: str) -> Period:
     """The month `2027-02`; ValueError where the calendar has none of that name."""
-    return period_of(MONTHLY, date.fromisoformat(f"{name}-01"))
+    first = date.fromisoformat(f"{name}-01")
+    if not FIRST_DAY <= first < LAST_DAY:
+        raise ValueError(f"outside {FIRST_DAY} to {LAST_DAY}")
+    return period_of(MONTHLY, first)
 
 
 def bill_due_ms(month: str, time_zone: str) -> int:

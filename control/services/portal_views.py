@@ -345,6 +345,11 @@ async def _export(ctx: Context, query: OwnCdrFilter) -> AsyncIterator[list[OwnCd
         after = rows[-1]["number"]
 
 
+def check(ctx: Context, query: OwnCdrFilter) -> None:
+    """Refuse a filter that cannot be, before a download begins."""
+    _filtered(ctx, query)
+
+
 def _filtered(ctx: Context, query: OwnCdrFilter) -> Select[Any]:
     c = tables.cdrs.c
     statement = select(tables.cdrs).where(c.customer_id == own_customer_id(ctx))
