@@ -35,6 +35,7 @@ def create_app(ctx: Context) -> Litestar:
             IntegrityError: problems.answer_integrity_error,
             OperationalError: problems.answer_operational_error,
             DataError: problems.answer_data_error,
+            OverflowError: problems.answer_overflow,
             Exception: problems.answer_unexpected,
         },
         logging_config=None,

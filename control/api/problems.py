@@ -119,6 +119,12 @@ def answer_data_error(_request: Request[Any, Any, Any], error: DataError) -> Res
     return answer(_problem("invalid", "Invalid request", 400, "A value is not one that can be stored.", errors=_UNFIT))
 
 
+def answer_overflow(_request: Request[Any, Any, Any], error: OverflowError) -> Response[bytes]:
+    """The same from SQLite's driver, and from dates beyond any calendar."""
+    log.info("number out of range", reason=str(error))
+    return answer(_problem("invalid", "Invalid request", 400, "A value is not one that can be stored.", errors=_UNFIT))
+
+
 _UNFIT: Final = (FieldError(path="", reason="holds a NUL, or is out of range"),)
 
 

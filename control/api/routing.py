@@ -19,7 +19,8 @@ from control.api.problems import Forbidden, Unauthorized
 from control.services import sessions
 from control.services.admin_keys import authenticate
 from control.services.context import SYSTEM, Context, Role
-from control.services.errors import invalid
+from control.services.errors import NotFound, invalid
+from control.services.fields import ROW_ID_MAX
 from control.services.idempotency import Answer
 from control.services.problems import convert, decode
 from control.services.roles import STANDS_FOR, Permission, may, roles_for
@@ -110,7 +111,7 @@ def make_handler(route: Route, ctx: Context) -> HTTPRouteHandler:
         call = Call(
             ctx=acting,
             request=request,
-            path=dict(request.path_params),
+            path=_read_path(request.path_params),
             query=None if route.query is None else _read_query(request, route.query),
             body=await _read_body(request, route),
             version=_read_version(request),
@@ -145,6 +146,14 @@ async def _let_contact_in(ctx: Context, request: Request[Any, Any, Any]) -> Cont
     if actor is None:
         raise Unauthorized("A login is needed: Authorization: Bearer <token>.")
     return ctx.acting(actor)
+
+
+def _read_path(params: dict[str, Any]) -> dict[str, Any]:
+    """What the path names; no row has a number that no column holds."""
+    for name, value in params.items():
+        if isinstance(value, int) and abs(value) > ROW_ID_MAX:
+            raise NotFound(name.removesuffix("_id"), value)
+    return dict(params)
 
 
 def bearer_of(request: Request[Any, Any, Any]) -> str:

@@ -8,9 +8,10 @@ moves with it. Nothing here starts or stops a service.
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 from sqlalchemy import Select, and_, select
 from sqlalchemy.engine import RowMapping
 
@@ -67,7 +68,7 @@ class FreeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     until: DayText | None = None
     """… and on every day before this one."""
     site_id: Id | None = None
-    capacity: int = 0
+    capacity: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """For so many people at least."""
 
 

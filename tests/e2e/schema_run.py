@@ -91,6 +91,7 @@ class Asker:
             (_right(each) for each in schema.get_all_operations()), key=lambda each: str(each.label)
         )
         self.cdr_ids = ["0" * 32]
+        self.audit_id = 0
         self._token = ""
         self._serial = 0
 
@@ -189,8 +190,10 @@ class Asker:
             findings.add(f"{label}: {answer.status_code}", f"{told(sent)}\n{body[:500]!r}")
         if is_portal and any(mark.encode() in body.lower() for mark in MARKS) and MARK not in told(sent).lower():
             findings.add(f"{label}: another customer's", f"{told(sent)}\n{body[:500]!r}")
-        if is_stream or len(body) >= ANSWER_BYTES_MAX:
-            return
+        if answer.status_code == 201 or (answer.status_code == 204 and sent["method"] == "DELETE"):
+            self.check_audited(label, sent, body)
+        if is_stream or len(body) >= ANSWER_BYTES_MAX or body == b"Invalid HTTP request received.":
+            return  # the last is of the HTTP server: it was no request
         try:
             checks = [status_code_conformance, content_type_conformance, response_schema_conformance]
             case.validate_response(answer, checks=checks)
@@ -199,6 +202,13 @@ class Asker:
                 self.note(label, failure, answer, sent, body)
         except Failure as failure:
             self.note(label, failure, answer, sent, body)
+
+    def check_audited(self, label: str, sent: dict[str, Any], body: bytes) -> None:
+        """Whatever was made or taken away has left a row in the audit trail."""
+        latest = self.ask("GET", "/audit?limit=1").json()["items"][0]["id"]
+        if latest <= self.audit_id:
+            self.findings.add(f"{label}: not audited", f"{told(sent)}\n{body[:300]!r}")
+        self.audit_id = latest
 
     def note(self, label: str, failure: Any, answer: Any, sent: Any, body: bytes) -> None:
         kind = f"{label}: {answer.status_code} {getattr(failure, 'title', type(failure).__name__)}"
