@@ -14,7 +14,7 @@ NAMED = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
 
 
 @cache
-def tests_of(name: str) -> frozenset[str]:
+def named_in(name: str) -> frozenset[str]:
     """Of every file with that name; two folders may have one each."""
     found = [path.read_text() for path in TESTS.rglob(name)]
     return frozenset(re.findall(r"^(?:async )?def (test_\w+)", "\n".join(found), re.MULTILINE))
@@ -24,4 +24,4 @@ def tests_of(name: str) -> frozenset[str]:
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     named = NAMED.findall((DOCS / page).read_text())
     assert len(named) > 20
-    assert [f"{file}::{test}" for file, test in named if test not in tests_of(file)] == []
+    assert [f"{file}::{test}" for file, test in named if test not in named_in(file)] == []
