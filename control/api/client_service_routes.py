@@ -58,6 +58,7 @@ CLIENT_SERVICE_ROUTES: Final = (
     Route(
         method="POST",
         path="/wifi-accounts/check",
+        is_throttled=True,
         handler=check_wifi,
         summary="Whether the network may let somebody in, for its RADIUS server; with the VLANs of the client.",
         role="operator",

@@ -106,7 +106,7 @@ def refusals(route: Route) -> list[tuple[int, str]]:
         (412, "`If-Match` names an older version.", route.method in ("PATCH", "DELETE")),
         (413, "Too large.", has_body),
         (415, "A body of another kind.", route.body is bytes),
-        (429, "Too many wrong logins.", route.path.startswith("/portal/") and has_body),
+        (429, "Too many wrong tries.", route.is_throttled or (route.path.startswith("/portal/") and has_body)),
         (503, "The store, or the switch that only could answer, is away.", True),
     ]
     return [(status, text) for status, text, is_possible in told if is_possible and status != route.status]

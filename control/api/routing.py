@@ -85,6 +85,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     later: Any = None
     """Type of the answer of 202, where the handler may give a `Later`."""
     is_rooted: bool = False
+    is_throttled: bool = False
+    """Wrong tries are counted, and too many of them are 429."""
     takes_key: bool = False
     """It moves money: done once for each `Idempotency-Key`; 202 where the switch does not have it yet."""
 
