@@ -65,6 +65,9 @@ class ApiClient:
     def patch(self, path: str, body: Any) -> Any:
         return self._json("PATCH", path, None, msgspec.json.encode(body))
 
+    def put(self, path: str, body: Any) -> Any:
+        return self._json("PUT", path, None, msgspec.json.encode(body))
+
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)
 

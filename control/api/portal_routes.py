@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from litestar.response import Stream
 
+from control.api.client_portal_routes import CLIENT_PORTAL_ROUTES
 from control.api.portal_number_routes import PORTAL_NUMBER_ROUTES
 from control.api.routing import Call, Route, address_of, bearer_of
 from control.services import contact_accounts as accounts
@@ -270,6 +271,7 @@ PORTAL_ROUTES: Final = (
         reply=Page[views.OwnSipUser],
     ),
     *PORTAL_NUMBER_ROUTES,
+    *CLIENT_PORTAL_ROUTES,
 )
 
 _CONTACT: Final = "/contacts/{row_id:int}"

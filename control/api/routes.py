@@ -12,6 +12,7 @@ from control.api.cli_rule_routes import CLI_RULE_ROUTES
 from control.api.client_billing_routes import CLIENT_BILLING_ROUTES
 from control.api.client_routes import CLIENT_ROUTES
 from control.api.client_service_routes import CLIENT_SERVICE_ROUTES
+from control.api.client_wizard_routes import CLIENT_WIZARD_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
@@ -282,6 +283,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *CLIENT_ROUTES,
     *CLIENT_BILLING_ROUTES,
     *CLIENT_SERVICE_ROUTES,
+    *CLIENT_WIZARD_ROUTES,
     *CUSTOMER_ROUTES,
     *CLI_RULE_ROUTES,
     *DID_ROUTES,

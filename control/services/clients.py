@@ -20,9 +20,11 @@ from control.services.currencies import check_currency
 from control.services.errors import Conflict, Reference, invalid
 from control.services.fields import (
     Currency,
+    Id,
     Label,
     Moment,
     Name,
+    Notes,
     Percent,
     check_time_zone,
     ms_moment,
@@ -30,7 +32,7 @@ from control.services.fields import (
 )
 from control.services.nouns import Noun
 from control.services.outbox import emit
-from control.services.pages import ListQuery, Page
+from control.services.pages import ListQuery, Page, read_page
 from control.services.periods import day_at
 from control.services.records import client_record
 from control.services.telephone_services import Prefix
@@ -80,6 +82,8 @@ class ClientNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Of its products, services and bills."""
     tax_percent: Percent = "0"
     """On top of its bills."""
+    address: Notes = ""
+    """For correspondence: of a virtual client that of the building, which it has no office in."""
     country_code: CountryCode = ""
     """What its telephone services take for national numbers, as in 44."""
     premium_prefixes: Annotated[tuple[Prefix, ...], Meta(max_length=500)] = ()
@@ -120,6 +124,8 @@ class ClientQuery(ListQuery, frozen=True, kw_only=True):
     billing_ref: Label | None = None
     include: Literal["", "inactive"] = ""
     """`inactive`: inactive clients too."""
+    site_id: Id | None = None
+    """Those that have an office there now, or are to have one."""
 
 
 class Clients(Noun[ClientNew, Client]):
@@ -129,7 +135,7 @@ class Clients(Noun[ClientNew, Client]):
     out = Client
     moments = OWN_DATES
     sorts = ("name", "id", "status", "created_at", "updated_at")
-    search = ("name_key", "billing_ref_key", "external_ids", "offices")
+    search = ("name_key", "billing_ref_key", "external_ids", "offices", "address")
 
     async def check(self, ctx: Context, change: Change, new: ClientNew, before: RowMapping | None) -> dict[str, Any]:
         columns = self.columns(new)
@@ -150,6 +156,8 @@ class Clients(Noun[ClientNew, Client]):
                 await self._check_released(change, before)
         wanted = msgspec.convert({**columns, "status": new.status}, Wanted)
         values = resolve(wanted, before, change.now_ms)
+        if before is not None and new.status != "new":
+            values["wizard"] = None
         if before is not None and before["is_management"]:
             # It is the house itself, and is not billed.
             values |= {"activated_ms": None, "bill_month": None, "bill_due_ms": None}
@@ -234,13 +242,16 @@ class Clients(Noun[ClientNew, Client]):
 
     async def page(self, ctx: Context, query: ListQuery) -> Page[Client]:
         """The management client stands first on the first page, whatever the order."""
-        page = await super().page(ctx, query)
-        if query.cursor:
-            return page
+        first = super().filtered(query).where(self.table.c.is_management.is_(True))
         async with ctx.store.read() as tx:
-            first = super().filtered(query).where(self.table.c.is_management.is_(True))
-            rows = (await tx.execute(first)).mappings()
-            return Page(items=[*(self.struct(row) for row in rows), *page.items], next_cursor=page.next_cursor)
+            statement = self.filtered(query)
+            site_id = getattr(query, "site_id", None)
+            if site_id is not None:
+                statement = statement.where(self.table.c.id.in_(await occupancies.held_at(tx, site_id, ctx.now_ms())))
+            rows, next_cursor = await read_page(tx, self.table, statement, query, self.sorts)
+            if not query.cursor:
+                rows = [*(await tx.execute(first)).mappings(), *rows]
+        return Page(items=[self.struct(row) for row in rows], next_cursor=next_cursor)
 
     async def _check_released(self, change: Change, before: RowMapping) -> None:
         """A client that becomes virtual has handed back its rooms, or has said when it will (`convert`)."""

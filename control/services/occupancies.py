@@ -248,6 +248,14 @@ async def still_held(tx: Tx, client_id: int, day: date) -> list[RowMapping]:
     return list((await tx.execute(query)).mappings())
 
 
+async def held_at(tx: Tx, site_id: int, now_ms: int) -> Select[Any]:
+    """Ids of clients that have an office at a site, today on its calendar or later; to be asked `in`."""
+    zone = (await tx.execute(select(sites.c.time_zone).where(sites.c.id == site_id))).scalar_one_or_none()
+    today = day_at(now_ms, zone or "UTC").isoformat()
+    query = select(occupancies.c.client_id).join(offices, offices.c.id == occupancies.c.office_id)
+    return query.where(offices.c.site_id == site_id, occupancies.c.archived_ms.is_(None), occupancies.c.until > today)
+
+
 async def release(change: Change, client_id: int, day: date) -> None:
     """Hand back on a day whatever the client has beyond it; what would begin later does not."""
     for row in await still_held(change.tx, client_id, day):

@@ -107,6 +107,7 @@ clients: Final = Table(
     _number("tax_ppm", 0),
     Column("reactivate_at_ms", BigInteger),
     Column("decommission_at_ms", BigInteger),
+    _text("address"),
     _text("country_code"),
     _list("premium_prefixes"),
     # Between these two it is billed: from when it was active first, until it became inactive.

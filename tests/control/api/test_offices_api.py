@@ -6,6 +6,7 @@ from typing import Any
 
 from control.services.clients import run_due
 from tests.fakes.control import START_MS, ControlPlane, with_control
+from tests.fakes.dids import NUMBER, make_did, make_parties, whole
 
 DAY_MS = 86_400_000
 
@@ -201,3 +202,35 @@ async def test_a_client_that_ends_gives_its_rooms_back_the_day_after(plane: Cont
     assert (await plane.get(f"/occupancies/{held['id']}"))["until"] == "2027-01-16"
     await occupy(plane, two, office, start_date="2027-01-16")
     await occupy(plane, two, later, start_date="2027-03-01")
+
+
+@with_control
+async def test_clients_are_listed_by_site_below_the_management_client(plane: ControlPlane) -> None:
+    north, south = await make_site(plane), await make_site(plane, "South House")
+    for name, site in (("One", north), ("Two", south), ("Past", north)):
+        client = await make_client(plane, name)
+        dates: dict[str, Any] = {"start_date": "2027-01-01", "end_date": "2027-01-10"} if name == "Past" else {}
+        await occupy(plane, client, await make_office(plane, site, name), **dates)
+    await plane.post("/clients", {"name": "Far", "type": "virtual"})
+
+    async def names(site: int) -> list[str]:
+        return [each["name"] for each in (await plane.get(f"/clients?site_id={site}"))["items"]]
+
+    assert await names(north) == ["Management", "One"]
+    assert await names(south) == ["Management", "Two"]
+    assert await names(south + 1) == ["Management"]
+
+
+@with_control
+async def test_a_virtual_client_has_a_number_and_an_address_and_no_office(plane: ControlPlane) -> None:
+    fields = {"name": "Far", "type": "virtual", "status": "active", "address": "Suite 9, 1 High Street\nLondon"}
+    client = await plane.post("/clients", fields)
+    assert (client["office"], client["address"]) == ("Virtual", fields["address"])
+    parties = await make_parties(plane, "Far", client_id=client["id"])
+    did = await make_did(plane, **whole(parties))
+    service = {"extension": "201", "did_id": did["id"], "sip_user_id": parties.user}
+    made = await plane.post(f"/clients/{client['id']}/telephone-services", service)
+    assert made["number"] == NUMBER
+    office = await make_office(plane, await make_site(plane))
+    assert (await occupy(plane, client["id"], office, status=409))["errors"][0]["path"] == "client_id"
+    assert [each["name"] for each in (await plane.get("/clients?search=high%20street"))["items"]] == ["Far"]

@@ -38,6 +38,7 @@ async def fill(plane: ControlPlane, name: str, number: int) -> int:
     await plane.post(f"/customers/{customer}/endpoints", {"host": f"198.51.100.{number}", "direction": "egress"})
     await plane.post(f"/customers/{customer}/sip-users", {"username": f"user{number}", "password": "secret word"})
     await make_number(plane, customer, number)
+    await make_client(plane, customer, number)
     await plane.post(
         f"/customers/{customer}/payments", {"total": f"{number}.75", "description": "Wire # only for staff"}
     )
@@ -68,6 +69,24 @@ async def fill(plane: ControlPlane, name: str, number: int) -> int:
     await store_calls(plane.ctx, calls)
     plane.switch.calls.append(live_call(customer, f"{900 + number:032x}"))
     return customer
+
+
+async def make_client(plane: ControlPlane, customer: int, number: int) -> None:
+    """The building's client that the customer is the account of, with a network and some usage."""
+    client = (await plane.post("/clients", {"name": f"Client {number}", "status": "active"}))["id"]
+    await plane.patch(f"/customers/{customer}", {"client_id": client})
+    site = (await plane.post("/sites", {"name": f"Site {number}", "notes": "pays late"}))["id"]
+    block = f"10.0.{number}"
+    network = {
+        "site_id": site,
+        "vlan": number,
+        "subnet": f"{block}.0/24",
+        "gateway": f"{block}.1",
+        "notes": "pays late",
+    }
+    await plane.post(f"/clients/{client}/network-info", network)
+    usage = {"client_id": client, "day": "2027-01-14", "bytes_up": number, "bytes_down": number}
+    await plane.post("/broadband-usage", {"items": [usage]}, status=200)
 
 
 async def make_number(plane: ControlPlane, customer: int, number: int) -> None:
@@ -162,8 +181,8 @@ async def test_no_page_shows_what_another_customer_has(plane: ControlPlane) -> N
     await fill(plane, "one", 1)
     await fill(plane, "two", 2)
     marks = {
-        1: ("198.51.100.1", "user1", '"1.75"', "442071838701", f"{2:032x}", f"{901:032x}"),
-        2: ("198.51.100.2", "user2", '"2.75"', "442071838702"),
+        1: ("198.51.100.1", "user1", '"1.75"', "442071838701", "10.0.1.0/24", "Client 1", f"{2:032x}", f"{901:032x}"),
+        2: ("198.51.100.2", "user2", '"2.75"', "442071838702", "10.0.2.0/24", "Client 2"),
     }
     async with await session(plane, email="two@example.com") as client:
         seen = ""
