@@ -13,7 +13,7 @@ import msgspec
 from control.services import occupancies
 from control.services.clients import CLIENTS, Client, Kind
 from control.services.context import Change, Context
-from control.services.days import DayText, parse_day
+from control.services.days import DayText, begin_ms, parse_day
 from control.services.errors import Conflict, FieldError, invalid
 from control.services.fields import Moment
 from control.services.periods import day_at
@@ -65,10 +65,10 @@ async def activate(ctx: Context, client_id: int, expected: int | None) -> Client
     client = await CLIENTS.get(ctx, client_id)
     if client.status not in ("new", "scheduled"):
         raise _refusal(f"The client is {client.status}, and was activated before.")
-    today = day_at(ctx.now_ms(), client.time_zone).isoformat()
     sent: dict[str, Any] = {"status": "active"}
-    if client.start_date is not None and client.start_date[:10] > today:
-        sent["start_date"] = today
+    now_ms = ctx.now_ms()
+    if (begin_ms("start_date", client.start_date, client.time_zone) or now_ms) > now_ms:
+        sent["start_date"] = day_at(now_ms, client.time_zone).isoformat()
     return await CLIENTS.update(ctx, client_id, sent, expected)
 
 

@@ -31,7 +31,8 @@ from control.services.client_rules import MONTHLY, bill_due_ms, month_named
 from control.services.clients import CLIENTS
 from control.services.context import Change, Context
 from control.services.currencies import decimals_of
-from control.services.errors import NotFound, ServiceError, invalid
+from control.services.days import parse_day
+from control.services.errors import NotFound, ServiceError
 from control.services.fields import ROW_ID_MAX, Id, Label, Moment, ms_moment, name_key, percent_text
 from control.services.pages import ListQuery, Page, read_page
 from control.services.periods import Period, day_at, next_period
@@ -195,10 +196,8 @@ async def preview(ctx: Context, client_id: int, query: PreviewQuery) -> BillPrev
         client = await CLIENTS.row(tx, client_id)
         today = day_at(ctx.now_ms(), client["time_zone"])
         named = query.month or client["bill_month"] or today.isoformat()[:7]
-        try:
-            month = month_named(named)
-        except ValueError as error:
-            raise invalid("month", "no month of the calendar") from error
+        parse_day("month", f"{named}-01")
+        month = month_named(named)
         lines, totals = await _priced(tx, client, month)
         account = await _account(tx, client, month)
     return BillPreview(

@@ -17,6 +17,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.days import begin_ms, day_of, end_ms, year_after
 from control.services.errors import Conflict, FieldError, invalid
+from control.services.fields import YEAR_MAX
 from control.services.periods import FIRST_DAY, LAST_DAY, Period, Rule, day_at, period_of
 
 Status = Literal["new", "scheduled", "active", "suspended", "inactive"]
@@ -121,13 +122,18 @@ def check_move(was: Status, status: Status) -> None:
 def _end_date(start_date: str | None, wanted: Wanted, before: RowMapping | None) -> str | None:
     if start_date is None:
         return wanted.end_date
-    made = year_after(day_of("start_date", start_date, wanted.time_zone)).isoformat()
+    made = _default_end(start_date, wanted.time_zone)
     if before is None or before["start_date"] is None:
         return made if wanted.end_date is None else wanted.end_date
     if before["start_date"] == start_date or wanted.end_date != before["end_date"]:
         return wanted.end_date
-    old = year_after(day_of("start_date", before["start_date"], before["time_zone"])).isoformat()
+    old = _default_end(before["start_date"], before["time_zone"])
     return made if wanted.end_date == old else wanted.end_date
+
+
+def _default_end(start_date: str, time_zone: str) -> str:
+    """A year after the start; never beyond the last day that a client may name."""
+    return min(year_after(day_of("start_date", start_date, time_zone)), date(YEAR_MAX, 12, 31)).isoformat()
 
 
 def _check_start(status: Status, before: RowMapping | None, starts_at_ms: int | None, now_ms: int) -> None:

@@ -21,6 +21,9 @@ def parse_day(path: str, text: str) -> date:
         day = date.fromisoformat(text)
     except ValueError as error:
         raise invalid(path, "no day of the calendar, as in 2027-02-01") from error
+    if day.isoformat() != text:
+        # Weeks are days of ISO 8601 too, and do not sort among those that are kept as text.
+        raise invalid(path, "written as in 2027-02-01")
     if not EPOCH.year <= day.year <= YEAR_MAX:
         raise invalid(path, f"outside the years {EPOCH.year} to {YEAR_MAX}")
     return day

@@ -68,7 +68,7 @@ class FreeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     until: DayText | None = None
     """… and on every day before this one."""
     site_id: Id | None = None
-    capacity: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    capacity: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """For so many people at least."""
 
 

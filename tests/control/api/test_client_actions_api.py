@@ -100,6 +100,12 @@ async def test_dates_of_the_page_make_sense(plane: ControlPlane) -> None:
     ):
         problem = await plane.patch(f"/clients/{client['id']}", fields, status=400)
         assert problem["errors"][0]["path"] == path, fields
+    for day in ("2027-W05-1", "2201-01-01", "1969-12-31"):
+        problem = await plane.patch(f"/clients/{client['id']}", {"start_date": day}, status=400)
+        assert problem["errors"][0]["path"] == "start_date"
+    last = await make(plane, name="Far", status="scheduled", start_date="2200-06-01")
+    assert last["end_date"] == "2200-12-31"
+    await plane.patch(f"/clients/{last['id']}", {"name": "Further"})
     # A date that has passed meanwhile stands in the way of no other change.
     await plane.patch(f"/clients/{client['id']}", {"suspend_at": soon})
     plane.clock.ms = START_MS + 5 * DAY_MS

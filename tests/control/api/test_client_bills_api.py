@@ -227,6 +227,8 @@ async def test_a_bill_shows_what_the_clients_account_moved_by_and_does_not_charg
     assert seen["account"] == bill["account"]
     assert (await plane.request("GET", "/bills/1/pdf", status=200)).content.startswith(b"%PDF-")
     await plane.get("/clients/999/bill-preview", status=404)
+    for month in ("0001-01", "9999-12", "2027-13", "2027-1"):
+        await plane.get(f"/clients/{client}/bill-preview?month={month}", status=400)
 
 
 @pytest.mark.parametrize(

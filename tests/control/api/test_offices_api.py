@@ -125,6 +125,8 @@ async def test_free_rooms_and_who_sits_where_on_a_day(plane: ControlPlane) -> No
     assert await free("on=2027-01-01&until=2027-02-02") == [large]
     assert await free("capacity=2") == [large]
     assert await free(f"site_id={site + 1}") == []
+    for query in (f"capacity={2**70}", "capacity=-1", f"site_id={2**70}"):
+        await plane.get(f"/offices/free?{query}", status=400)
     first = (await plane.get("/offices/free?on=2027-01-20"))["items"][0]
     assert (first["site"], first["room"], first["free_until"]) == ("North House", "1", "2027-02-01")
     problem = await plane.get("/offices/free?on=2027-02-01&until=2027-02-01", status=400)
