@@ -60,6 +60,7 @@ def _action(name: str, handler: Any, summary: str, body: Any = None) -> Route:
         role="operator",
         body=body,
         reply=ClientShown,
+        takes_version=True,
     )
 
 

@@ -40,6 +40,7 @@ def _step(step: wizard.Step, body: Any, what: str) -> Route:
         role="operator",
         body=body,
         reply=wizard.Wizard,
+        takes_version=True,
     )
 
 
@@ -76,6 +77,7 @@ CLIENT_WIZARD_ROUTES: Final = (
         summary="Finish: the client is active, or scheduled where its start lies ahead. What is missing is named.",
         role="operator",
         reply=ClientShown,
+        takes_version=True,
     ),
     Route(
         method="DELETE",

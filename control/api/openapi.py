@@ -103,7 +103,7 @@ def refusals(route: Route) -> list[tuple[int, str]]:
         (403, "The key's role does not reach.", route.role not in (None, "customer")),
         (404, "No such thing.", route.query is not None or "{" in route.path or has_body),
         (409, "What is stored or running does not allow it.", is_change),
-        (412, "`If-Match` names an older version.", route.method in ("PATCH", "DELETE")),
+        (412, "`If-Match` names an older version.", route.takes_version or route.method in ("PATCH", "DELETE")),
         (413, "Too large.", has_body),
         (415, "A body of another kind.", route.body is bytes),
         (429, "Too many wrong tries.", route.is_throttled or (route.path.startswith("/portal/") and has_body)),

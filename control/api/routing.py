@@ -85,6 +85,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     later: Any = None
     """Type of the answer of 202, where the handler may give a `Later`."""
     is_rooted: bool = False
+    takes_version: bool = False
+    """`If-Match` counts, though it is no `PATCH` or `DELETE`."""
     is_throttled: bool = False
     """Wrong tries are counted, and too many of them are 429."""
     takes_key: bool = False
