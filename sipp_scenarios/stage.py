@@ -7,7 +7,7 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
-from config.settings import Journal, Listener, Settings, Sip, Timers, Tls
+from config.settings import Journal, Listener, Settings, Sip, Timers, Tls, Trace
 from sipp_scenarios import changes, checks, prices
 from sipp_scenarios.case import Case, Played
 from sipp_scenarios.places import PORT, TLS_PORT, Place
@@ -136,6 +136,7 @@ class Stage:
             timers=self._timers,
             journal=Journal(sync="os"),
             drain_s=1.0,
+            trace=Trace(ring_bytes=4_194_304),
         )
 
     def _snapshot(self) -> Snapshot:

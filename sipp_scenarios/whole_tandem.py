@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from config.settings import Api, Listener, Settings, Sip
+from config.settings import Api, Listener, Settings, Sip, Trace
 from sipp_scenarios.prices import Price
 from sipp_scenarios.switch_process import ROOT, as_toml
 from sipp_scenarios.traps import free_ports
@@ -59,6 +59,7 @@ class WholeTandem:
                 allow_loopback=True,
             ),
             api=Api(host=HOST, port=self.api_port),
+            trace=Trace(ring_bytes=4_194_304),
         )
         path = self._folder / "tandem.toml"
         path.write_text(as_toml(settings))

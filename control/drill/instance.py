@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from config.settings import Api, Hold, Journal, Listener, Liveness, Log, Settings, Sip, Timers
+from config.settings import Api, Hold, Journal, Listener, Liveness, Log, Settings, Sip, Timers, Trace
 from control.apply import Plan, read_file
 from control.client import ApiClient, ApiError
 from control.drill.carrier import HOST, write_carrier
@@ -180,6 +180,7 @@ def _settings(sip: int, api: int) -> Settings:
         # A call that came through a restart must show life before its short hold runs out; the BYE of
         # one that was hung up meanwhile has time to be repeated before.
         liveness=Liveness(keepalive_s=10, keepalive_failures=2, keepalive_of=3, recovery_probe_s=1.5),
+        trace=Trace(ring_bytes=4_194_304),
         api=Api(host=HOST, port=api),
         log=Log(format="json"),
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from config.settings import Journal, Limits, Listener, Settings, Sip, Timers
+from config.settings import Journal, Limits, Listener, Settings, Sip, Timers, Trace
 from sipp_scenarios.places import PORT, Place
 from sipp_scenarios.prices import compile_decks
 from sipp_scenarios.switch_process import SwitchProcess
@@ -54,6 +54,7 @@ class Bench:
             limits=limits or Limits(),
             journal=Journal(sync="os"),
             drain_s=drain_s,
+            trace=Trace(ring_bytes=4_194_304),
         )
         snapshot = Snapshot(version=1, records=tuple(records(self.place)))
         self._process = SwitchProcess(folder, settings, snapshot)

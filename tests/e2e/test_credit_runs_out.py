@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Hold, Journal, Listener, Settings, Sip
+from config.settings import Hold, Journal, Listener, Settings, Sip, Trace
 from rating.money import parse_amount
 from sipp_scenarios.places import PORT, QUICK, Place, with_changes
 from sipp_scenarios.prices import compile_decks
@@ -62,6 +62,7 @@ async def play(folder: Path, seed: int, opening: int, limit: int) -> tuple[list[
         journal=Journal(sync="os"),
         hold=Hold(initial_s=2, max_s=8),
         drain_s=1.0,
+        trace=Trace(ring_bytes=4_194_304),
     )
     records = with_changes(place.records(), Customer, debit_limit_nanos=limit)
     snapshot = Snapshot(version=1, records=tuple(records), balances={place.base: opening})

@@ -28,6 +28,8 @@ allow_loopback = true
 listeners = [{transport = "udp", host = "127.0.0.1", port = 0}, {transport = "tcp", host = "127.0.0.1", port = 0}]
 [journal]
 sync = "group"
+[trace]
+ring_bytes = 4194304
 """
 # The installed package, compiled or not, where that is what is tested; else the sources beside us.
 PYTHON = [sys.executable, "-P"] if os.environ.get("TANDEM_TEST_COMPILED") == "1" else [sys.executable]
