@@ -2,8 +2,10 @@
 
     softphone.py answer ADDRESS PORT
     softphone.py call ADDRESS PORT USER PASSWORD URI TALK_S [UPDATE_AFTER_S]
+    softphone.py register ADDRESS PORT USER PASSWORD REGISTRAR TRANSPORT
 
 With the last argument it refreshes the session by UPDATE in the middle of the call.
+The third is a user's phone: it registers at `REGISTRAR` (host:port) and answers what rings.
 It prints `ready` when it can be called, and at its end one line of JSON: the states of its call and
 the RTP packets that PJSIP counted in each direction.
 """
@@ -55,6 +57,10 @@ class Phone(pj.Account):
     def __init__(self) -> None:
         super().__init__()
         self.call: PhoneCall | None = None
+        self.is_registered = False
+
+    def onRegState(self, prm: Any) -> None:  # noqa: N802
+        self.is_registered = self.info.regIsActive
 
     def onIncomingCall(self, prm: Any) -> None:  # noqa: N802
         self.call = PhoneCall(self, prm.callId)
@@ -63,7 +69,7 @@ class Phone(pj.Account):
         self.call.answer(answer)
 
 
-def endpoint(log: str, address: str, port: int) -> Any:
+def endpoint(log: str, address: str, port: int, kind: str = "udp") -> Any:
     made = pj.Endpoint()
     made.libCreate()
     settings = pj.EpConfig()
@@ -78,7 +84,7 @@ def endpoint(log: str, address: str, port: int) -> Any:
     transport.port = port
     transport.boundAddress = address
     transport.publicAddress = address
-    made.transportCreate(pj.TransportType.UDP, transport)
+    made.transportCreate(pj.TransportType.TCP if kind == "tcp" else pj.TransportType.UDP, transport)
     made.libStart()
     made.audDevManager.setNullDev()
     return made
@@ -93,6 +99,22 @@ def account(address: str, port: int, user: str, password: str) -> Phone:
         settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", user, 0, password))
     phone = Phone()
     phone.create(settings)
+    return phone
+
+
+def registered(address: str, port: int, user: str, password: str, registrar: str, transport: str) -> Phone:
+    settings = pj.AccountConfig()
+    host = registrar.partition(":")[0]
+    suffix = ";transport=tcp" if transport == "tcp" else ""
+    settings.idUri = f"sip:{user}@{host}"
+    settings.regConfig.registrarUri = f"sip:{registrar}{suffix}"
+    settings.regConfig.timeoutSec = 300
+    # As behind a NAT: PJSIP sees from `received` that it is reached elsewhere, and registers again with that.
+    settings.sipConfig.contactForced = f"<sip:{user}@10.1.2.3:{port}{suffix}>"
+    settings.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", user, 0, password))
+    phone = Phone()
+    phone.create(settings)
+    wait(lambda: phone.is_registered)
     return phone
 
 
@@ -115,8 +137,13 @@ def wait(until: Any, limit_s: float = LIMIT_S) -> None:
 def main() -> None:
     role, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     log = f"{address}.log"
-    phone_system = endpoint(log, address, port)
-    if role == "answer":
+    phone_system = endpoint(log, address, port, sys.argv[7] if role == "register" else "udp")
+    if role == "register":
+        phone = registered(address, port, *sys.argv[4:8])
+        print("ready" if phone.is_registered else "not registered", flush=True)
+        wait(lambda: phone.call is not None and phone.call.is_over)
+        call = phone.call
+    elif role == "answer":
         phone = account(address, port, "vendor", "")
         print("ready", flush=True)
         wait(lambda: phone.call is not None and phone.call.is_over)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from config.settings import Registrar, Settings
+from config.settings import Listener, Registrar, Settings
+from switch.engine import Engine
+from switch.outputs import Flow, Send
 from switch.registrations import Registration
-from switch.snapshot import Client, Delta, Key, SipUser
+from switch.snapshot import Client, Delta, Key, SipUser, Snapshot
 from switch.wire.headers import CONTACT, MIN_EXPIRES, ROUTE
+from switch.wire.message import parse_message
 from tests.fakes.carrier import with_
+from tests.fakes.inbound_calls import DID, InboundWorld, customer_records, did_records
 from tests.fakes.inbound_calls import USER as TO_USER
-from tests.fakes.inbound_calls import InboundWorld, customer_records, did_records
 from tests.fakes.phone import Phone, hash_of
+from tests.fakes.world import SWITCH, Caller
 
 HASHES = {"ha1_md5": hash_of("MD5"), "ha1_sha256": hash_of("SHA-256")}
 RECORDS = with_(did_records(destinations=(TO_USER,)), SipUser, 1, **HASHES)
@@ -332,3 +340,82 @@ def test_a_flood_of_registers_without_passwords_leaves_nothing(world: Phones) ->
     world.run_for(1)
     assert set(stranger.statuses("REGISTER")) == {401}
     world.assert_idle()
+
+
+class StreamPhone:
+    """A phone on a TCP connection to a switch that listens on UDP and TCP."""
+
+    def __init__(self, folder: Path, contact: str) -> None:
+        self.world = Phones(folder)
+        self.phone = Phone(self.world, NAT, contact)
+        listeners = (Listener(transport="udp", host=SWITCH[0]), Listener(transport="tcp", host=SWITCH[0]))
+        self.engine = Engine(Settings(), listeners, Random(1), self.world.wall_offset_s, folder, now=1_000.0)
+        self.engine.load(Snapshot(version=1, records=RECORDS, balances={}))
+        self.engine.take_outputs()
+        for _ in range(2):
+            self.say(self.phone.register())
+
+    def say(self, data: bytes) -> None:
+        self.engine.receive(data, 1, NAT, 1_000.0, 7)
+        for send in self.engine.take_outputs().sends:
+            assert isinstance(send, Send)
+            self.phone.on_message(parse_message(send.data))
+
+    def rung_at(self, serial: int) -> Flow | None:
+        """Where a call to its number goes; None: nowhere."""
+        carrier = Caller(self.world, ("198.51.100.9", 5060))
+        carrier.serial = serial
+        self.engine.receive(carrier.invite(DID), 0, carrier.address, 1_000.0)
+        sends = [send for send in self.engine.take_outputs().sends if isinstance(send, Send)]
+        return next((send.flow for send in sends if send.data.startswith(b"INVITE")), None)
+
+
+def test_a_phone_on_a_stream_is_reached_through_its_connection_and_ends_with_it(tmp_path: Path) -> None:
+    stream = StreamPhone(tmp_path, "<sip:alice@192.168.1.20:5060;transport=tcp>")
+    assert stream.phone.statuses("REGISTER") == [401, 200]
+    assert stream.rung_at(1) == Flow(1, NAT, 7)
+    stream.engine.connection_closed(1, 7, 1_000.0)
+    assert stream.engine.list_registrations(1, 1_000.0) == []
+    assert stream.rung_at(2) is None
+
+
+def test_one_that_can_be_connected_to_outlives_its_connection(tmp_path: Path) -> None:
+    stream = StreamPhone(tmp_path, f"<sip:alice@{NAT[0]}:5062;transport=tcp>")
+    stream.engine.connection_closed(1, 7, 1_000.0)
+    assert stream.rung_at(1) == Flow(1, (NAT[0], 5_062))
+
+
+def test_no_contact_leads_inside(tmp_path: Path) -> None:
+    """Not by Contact, Path, Route or `maddr`, and not after its connection has gone either."""
+    for number, host in enumerate(("127.0.0.1", SWITCH[0], "10.0.0.5", "0.0.0.0", "localhost")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        stream = StreamPhone(folder, f"<sip:alice@{host}:5061;transport=tcp;maddr={host}>")
+        found = stream.rung_at(1)
+        assert found == Flow(1, NAT, 7)
+        stream.engine.connection_closed(1, 7, 1_000.0)
+        assert stream.rung_at(2) is None
+
+
+PIECES = "< > sip: sips: tel: a @ 10.0.0.1 [::1] : ; = * , q .5 expires reg-id +sip.instance ? %00 % é".split()
+WORDS = st.lists(st.sampled_from([*PIECES, '"', " ", "9" * 30]), max_size=12).map("".join)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(contacts=st.lists(WORDS, min_size=1, max_size=3), expires=st.sampled_from([None, 0, 60, 3_600]))
+def test_whatever_stands_in_contact_is_taken_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, contacts: list[str], expires: int | None
+) -> None:
+    if not ONE_WORLD:
+        ONE_WORLD.append(Phones(tmp_path_factory.mktemp("any")))
+    world = ONE_WORLD[0]
+    before = len(world.phone.statuses("REGISTER"))
+    world.phone.log_in(contacts, expires=expires)
+    assert len(world.phone.statuses("REGISTER")) > before
+    assert world.phone.statuses("REGISTER")[-1] in (200, 400, 403, 423, 500)
+    world.ring()
+    world.carrier.cancel()
+    world.run_for(0.1)
+
+
+ONE_WORLD: list[Phones] = []
