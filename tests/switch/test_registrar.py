@@ -398,29 +398,18 @@ def test_no_contact_leads_inside(tmp_path: Path) -> None:
 
 
 PIECES = [
-    "<",
-    ">",
+    *"<>a@:;=*,?%é",
     "sip:",
     "sips:",
     "tel:",
-    "a",
-    "@",
     "10.0.0.1",
     "[::1]",
-    ":",
-    ";",
-    "=",
-    "*",
-    ",",
     "q",
     ".5",
     "expires",
     "reg-id",
     "+sip.instance",
-    "?",
     "%00",
-    "%",
-    "é",
 ]
 WORDS = st.lists(st.sampled_from([*PIECES, '"', " ", "9" * 30]), max_size=12).map("".join)
 
