@@ -310,12 +310,17 @@ class Registrar:
         bindings = self.board.bindings
         for binding in bindings.over(connection):
             flow = binding.flow
-            bare = Flow(flow.listener, flow.address)
-            onward = self.board.hops.towards(binding.uri, bare)
-            if binding.instance or binding.path or onward.address == bare.address or onward.connection:
+            onward = self._reconnected(binding.uri, flow)
+            if binding.instance or binding.path or onward is None:
                 self.remove(binding)
             else:
                 bindings.move(binding, onward)
+
+    def _reconnected(self, uri: bytes, flow: Flow) -> Flow | None:
+        """Where a phone takes connections: on another port of the very address that it came from. None: nowhere."""
+        bare = Flow(flow.listener, flow.address)
+        onward = self.board.hops.towards(uri, bare)
+        return None if onward.address[0] != bare.address[0] or onward.address == bare.address else onward
 
     # Over restarts, and for the control plane.
 
@@ -332,10 +337,15 @@ class Registrar:
                 or expires_at <= now
             ):
                 continue
+            if flow.connection:
+                onward = self._reconnected(each.uri, flow)
+                if onward is None or each.instance or each.path:
+                    continue
+                flow = onward
             binding = Binding(
                 each.user_id,
                 each.uri,
-                flow if not flow.connection else board.hops.towards(each.uri, Flow(flow.listener, flow.address)),
+                flow,
                 path=each.path,
                 q=each.q,
                 # A clock that was set back must not keep a contact for ever.

@@ -69,6 +69,11 @@ MASKED_MAX: Final = 62
 _SCREENED: Final[i64] = (1 << (X_HEADER + 1)) - (1 << SCREENED_MIN)
 
 
+def _bit(header: int) -> i64:
+    """Of plain integers: mypyc writes `i64(1) << n` with C's 32 bits of an `int`, and wraps from header 32 on."""
+    return i64(1 << header)
+
+
 class Message:
     """What requests and responses share.
 
@@ -127,12 +132,12 @@ class Message:
         """A line of this header has been added."""
         self.ids.append(hid)
         if hid < MASKED_MAX:
-            self.mask |= i64(1) << i64(hid)
+            self.mask |= _bit(hid)
 
     def note_dropped(self, hid: int) -> None:
         """Every line of this header has been taken out."""
         if hid < MASKED_MAX:
-            self.mask &= ~(i64(1) << i64(hid))
+            self.mask &= ~_bit(hid)
 
     def first(self, hid: int) -> bytes | None:
         """The value of the first line of a header, unfolded and stripped; None where it is missing."""
@@ -313,7 +318,7 @@ class Line:
 
     def __init__(self, header: int, text: bytes) -> None:
         self.header: int = header
-        self.bit: i64 = i64(1) << i64(header) if header < MASKED_MAX else 0
+        self.bit: i64 = _bit(header) if header < MASKED_MAX else 0
         self.text: bytes = text
         """What stands behind the colon, unfolded and stripped; of a Via line the first value."""
         self.value: bytes = b""

@@ -5,9 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switch.wire.errors import ParseError
-from switch.wire.headers import CONTACT, FROM, P_ASSERTED_IDENTITY, P_CHARGE_INFO, RECORD_ROUTE, ROUTE, VIA
+from switch.wire.headers import (
+    AUTHORIZATION,
+    CONTACT,
+    FROM,
+    NAMES,
+    P_ASSERTED_IDENTITY,
+    P_CHARGE_INFO,
+    RECORD_ROUTE,
+    ROUTE,
+    VIA,
+)
 from switch.wire.limits import HEADER_LINES_MAX, LINE_BYTES_MAX, VIAS_MAX, Limits
-from switch.wire.message import Request, Response, parse_message
+from switch.wire.message import Message, Request, Response, parse_message
 from tests.fakes.wire import INVITE, LINES, OK, bent, message
 
 
@@ -334,3 +344,21 @@ def test_every_prefix_is_refused(data: bytes) -> None:
     for size in range(whole):
         error = refusal(data[:size])
         assert error.status in (400, 505)
+
+
+@pytest.mark.parametrize("hid", sorted(NAMES))
+def test_a_header_that_was_noted_is_there_and_no_other_is(hid: int) -> None:
+    message = Message(b"", [], b"")
+    message.note(hid)
+    assert [each for each in NAMES if message.has(each)] == [hid]
+    message.ids = []
+    message.note_dropped(hid)
+    assert not any(message.has(each) for each in NAMES)
+
+
+@pytest.mark.parametrize("hid", [hid for hid in sorted(NAMES) if hid > AUTHORIZATION])
+def test_a_header_that_was_read_is_there_and_none_that_was_not(hid: int) -> None:
+    lines = [b"OPTIONS sip:a@b SIP/2.0", b"Via: SIP/2.0/UDP h;branch=z9hG4bK1", b"From: <sip:a@b>;tag=1"]
+    lines += [b"To: <sip:a@b>", b"Call-ID: 1", b"CSeq: 1 OPTIONS", NAMES[hid] + b": 1", b"", b""]
+    message = parse_message(b"\r\n".join(lines))
+    assert {each for each in NAMES if message.has(each)} == set(message.ids)
