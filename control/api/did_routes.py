@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
+from litestar.response import Stream
 
 from control.api.routing import Call, Route
-from control.services import cli_numbers, did_life, did_views
+from control.api.uploads import uploaded_file
+from control.services import cli_numbers, did_bulk, did_csv, did_life, did_views
 from control.services.customers import CUSTOMERS
+from control.services.did_fields import DidFilter
 from control.services.dids import DIDS
 from control.services.pages import ListQuery, Page
 
@@ -29,6 +33,28 @@ async def release(call: Call) -> Any:
 
 async def set_free(call: Call) -> Any:
     return await did_life.set_free(call.ctx, call.path["row_id"], call.version)
+
+
+async def edit_many(call: Call) -> Any:
+    return await did_bulk.edit(call.ctx, call.body)
+
+
+async def step_many(call: Call) -> Any:
+    return await did_bulk.take_step(call.ctx, call.body)
+
+
+async def export_csv(call: Call) -> Any:
+    return Stream(
+        did_csv.csv_lines(call.ctx, call.query),
+        media_type="text/csv",
+        headers={"Content-Disposition": 'attachment; filename="dids.csv"', "Cache-Control": "no-store"},
+    )
+
+
+async def import_csv(call: Call) -> Any:
+    async with uploaded_file(call.request, call.ctx.data_folder / "uploads") as file:
+        data = await asyncio.to_thread(file.path.read_bytes)
+    return await did_csv.load(call.ctx, data, call.query)
 
 
 async def list_charges(call: Call) -> Any:
@@ -81,6 +107,47 @@ DID_ROUTES: Final = (
         did_life.Release,
     ),
     _step("free", set_free, "End a number's cooling-off."),
+    Route(
+        method="POST",
+        path="/dids/bulk",
+        handler=edit_many,
+        summary="Change many DIDs, by ids or by a filter: all or none, with an audit row each. "
+        "`preview` only says how many.",
+        role="operator",
+        body=did_bulk.DidBulkEdit,
+        reply=did_bulk.DidBulkDone,
+    ),
+    Route(
+        method="POST",
+        path="/dids/bulk/step",
+        handler=step_many,
+        summary="Allocate, assign, release, free or archive many DIDs: all or none. 409 names those that "
+        "stand in the way.",
+        role="operator",
+        body=did_bulk.DidBulkStep,
+        reply=did_bulk.DidBulkDone,
+    ),
+    Route(
+        method="GET",
+        path="/dids.csv",
+        handler=export_csv,
+        summary="Download the DIDs that match, by number. The file can be posted back.",
+        role="read-only",
+        query=DidFilter,
+        reply="text/csv",
+    ),
+    Route(
+        method="POST",
+        path="/dids.csv",
+        handler=import_csv,
+        summary="Create and change DIDs by number, from a CSV file as the body or as a form's file. "
+        "A bad line refuses the whole file; every mistake is named by line and column.",
+        role="operator",
+        query=did_csv.DidImportQuery,
+        body=bytes,
+        reply=did_csv.DidImported,
+        body_bytes_max=did_csv.FILE_BYTES_MAX,
+    ),
     Route(
         method="GET",
         path=f"{_DID}/charges",
