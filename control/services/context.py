@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -124,6 +124,8 @@ class Change:
         self.subscribers: list[Any] | None = None
         """Webhooks that hear of events, once they were read; kept by `control.services.outbox` alone."""
         self.is_pending = False
+        self.memo: dict[Hashable, Any] = {}
+        """What services note for the length of this change; `control.services.memos`."""
 
     async def audit(self, action: str, noun: str, noun_id: object, before: object = None, after: object = None) -> None:
         """Write who did what. `before` and `after` are what the API would show: never a secret."""

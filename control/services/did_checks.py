@@ -7,12 +7,13 @@ from typing import Any, Final
 from sqlalchemy import Table, select
 from sqlalchemy.engine import RowMapping
 
+from control.services.context import Change
 from control.services.did_fields import Destination, DidNew
 from control.services.errors import FieldError, gathered, invalid
 from control.services.fields import amount_nanos
-from control.services.owners import check_customer, require
+from control.services.memos import recalled
+from control.services.owners import require
 from control.store import tables
-from control.store.engine import Tx
 from rating.numbers import normalise_e164
 from switch.wire.errors import ParseError
 from switch.wire.uri import parse_uri
@@ -23,26 +24,28 @@ _OWNED: Final[dict[str, tuple[Table, str]]] = {
 }
 
 
-async def check_parties(tx: Tx, new: DidNew, found: list[FieldError]) -> None:
+async def check_parties(change: Change, new: DidNew, found: list[FieldError]) -> None:
     """Provider, customer and their cards; what is wrong is added to `found`."""
     provider = customer = bought = sold = None
     if new.provider_id is not None:
         with gathered(found):
-            provider = await require(tx, tables.providers, "provider_id", "provider", new.provider_id)
+            provider = await _require(change, tables.providers, "provider_id", "provider", new.provider_id)
     if new.customer_id is not None:
         with gathered(found):
-            customer = await check_customer(tx, new.customer_id)
+            customer = await _require(change, tables.customers, "customer_id", "customer", new.customer_id)
     if new.provider_card_id is not None:
         with gathered(found):
-            bought = await _provider_card(tx, new, new.provider_card_id)
+            bought = await _provider_card(change, new, new.provider_card_id)
     if new.customer_card_id is not None:
         with gathered(found):
-            sold = await _customer_card(tx, new.customer_card_id, new.customer_id, customer)
+            sold = await _customer_card(change, new.customer_card_id, new.customer_id, customer)
     with gathered(found):
         _check_currencies(new, provider, customer, bought, sold)
 
 
-async def check_destinations(tx: Tx, new: DidNew, number: str | None, found: list[FieldError]) -> list[dict[str, Any]]:
+async def check_destinations(
+    change: Change, new: DidNew, number: str | None, found: list[FieldError]
+) -> list[dict[str, Any]]:
     """Destinations as they are stored; what is wrong with them is added to `found`."""
     customer_id = new.customer_id
     if customer_id is None:
@@ -53,16 +56,16 @@ async def check_destinations(tx: Tx, new: DidNew, number: str | None, found: lis
     for place, each in enumerate(new.destinations):
         path = f"destinations[{place}]"
         with gathered(found):
-            one = await _destination(tx, path, each, customer_id, number)
+            one = await _destination(change, path, each, customer_id, number)
             if one in checked:
                 raise invalid(path, "given twice")
             checked.append(one)
     return checked
 
 
-async def _provider_card(tx: Tx, new: DidNew, card_id: int) -> RowMapping:
+async def _provider_card(change: Change, new: DidNew, card_id: int) -> RowMapping:
     path = "provider_card_id"
-    card = await require(tx, tables.rate_cards, path, "rate card", card_id)
+    card = await _require(change, tables.rate_cards, path, "rate card", card_id)
     if card["direction"] != "buy":
         raise invalid(path, "a sell card: what calls cost us stands in a buy card")
     if new.provider_id is None:
@@ -72,9 +75,11 @@ async def _provider_card(tx: Tx, new: DidNew, card_id: int) -> RowMapping:
     return card
 
 
-async def _customer_card(tx: Tx, card_id: int, customer_id: int | None, customer: RowMapping | None) -> RowMapping:
+async def _customer_card(
+    change: Change, card_id: int, customer_id: int | None, customer: RowMapping | None
+) -> RowMapping:
     path = "customer_card_id"
-    card = await require(tx, tables.rate_cards, path, "rate card", card_id)
+    card = await _require(change, tables.rate_cards, path, "rate card", card_id)
     if card["direction"] != "sell":
         raise invalid(path, "a buy card: calls are sold by sell cards")
     if customer_id is None:
@@ -102,13 +107,15 @@ def _check_currencies(
         raise invalid("provider_id", reason)
 
 
-async def _destination(tx: Tx, path: str, each: Destination, customer_id: int, number: str | None) -> dict[str, Any]:
+async def _destination(
+    change: Change, path: str, each: Destination, customer_id: int, number: str | None
+) -> dict[str, Any]:
     if each.kind in _OWNED:
         if each.value:
             raise invalid(f"{path}.value", "only of a URI or a number")
         if each.id is None:
             raise invalid(f"{path}.id", "needed")
-        await _check_own(tx, f"{path}.id", each.kind, each.id, customer_id)
+        await _check_own(change, f"{path}.id", each.kind, each.id, customer_id)
         return {"kind": each.kind, "id": each.id, "value": ""}
     if each.id is not None:
         raise invalid(f"{path}.id", "only of an endpoint or a SIP user")
@@ -116,14 +123,22 @@ async def _destination(tx: Tx, path: str, each: Destination, customer_id: int, n
     return {"kind": each.kind, "id": None, "value": value}
 
 
-async def _check_own(tx: Tx, path: str, kind: str, row_id: int, customer_id: int) -> None:
+async def _check_own(change: Change, path: str, kind: str, row_id: int, customer_id: int) -> None:
     table, noun = _OWNED[kind]
     query = select(table).where(table.c.id == row_id, table.c.archived_ms.is_(None), table.c.customer_id == customer_id)
-    row = (await tx.execute(query)).mappings().first()
+
+    async def read() -> RowMapping | None:
+        return (await change.tx.execute(query)).mappings().first()
+
+    row = await recalled(change, (noun, row_id, customer_id), read)
     if row is None:
         raise invalid(path, f"the customer has no {noun} {row_id}")
     if kind == "endpoint" and row["direction"] != "ingress":
         raise invalid(path, f"endpoint {row_id} only sends calls; one of direction ingress receives them")
+
+
+async def _require(change: Change, table: Table, path: str, noun: str, row_id: int) -> RowMapping:
+    return await recalled(change, (noun, row_id), lambda: require(change.tx, table, path, noun, row_id))
 
 
 def _uri(path: str, text: str) -> str:

@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import Table, select
 from sqlalchemy.engine import RowMapping
 
+from control.services import did_charges
 from control.services.context import Change, Context
 from control.services.csv_cells import Sheet, csv_line, guard, unguard
 from control.services.did_destinations import Places, destinations_text, user_names
@@ -25,6 +26,7 @@ from control.services.did_life import Allocate, Assign, allocate_in, assign_in
 from control.services.dids import DIDS, with_digits
 from control.services.errors import Conflict, FieldError, Invalid, invalid
 from control.services.fields import amount_nanos, name_key
+from control.services.memos import remembering
 from control.services.problems import convert
 from control.store import tables
 from control.store.engine import Tx
@@ -122,12 +124,14 @@ async def load(ctx: Context, data: bytes, query: DidImportQuery) -> DidImported:
     with suppress(_DryRun):
         async with ctx.change() as change:
             lines = _read(sheet, await _ids(change.tx, sheet.columns), errors)
-            loader = _Loader(ctx, change)
-            for line in lines:
-                made = await loader.load(line)
-                errors += line.errors
-                if made is not None:
-                    done.append(msgspec.structs.replace(made, id=None) if _is_new(query, made) else made)
+            loader = _Loader(ctx, change, await _rows(change.tx, lines))
+            with remembering(change):
+                async with did_charges.together(change):
+                    for line in lines:
+                        made = await loader.load(line)
+                        errors += line.errors
+                        if made is not None:
+                            done.append(msgspec.structs.replace(made, id=None) if _is_new(query, made) else made)
             if errors:
                 errors.sort(key=lambda error: error.line or 0)
                 raise Invalid(errors)
@@ -171,14 +175,15 @@ class _Line:
 class _Loader:
     """Brings lines about within one change."""
 
-    def __init__(self, ctx: Context, change: Change) -> None:
+    def __init__(self, ctx: Context, change: Change, rows: dict[str, RowMapping]) -> None:
         self._ctx = ctx
         self._change = change
+        self._rows = rows
         self._places = Places(change.tx)
 
     async def load(self, line: _Line) -> DidLine | None:
         """What became of a line; None where the DID is so already, or the line is bad."""
-        before = await self._row(line)
+        before = self._rows.get(line.fields.get("number", ""))
         owner_id = line.fields.get("customer_id") or (None if before is None else before["customer_id"])
         if line.destinations is not None and "customer" not in line.bad:
             try:
@@ -198,17 +203,13 @@ class _Loader:
                     line.add(column, each.reason)
             return None
 
-    async def _row(self, line: _Line) -> RowMapping | None:
-        rows = await DIDS.rows_of(self._change.tx, "number", line.fields.get("number", ""))
-        return rows[0] if rows else None
-
     async def _check(self, line: _Line, before: RowMapping | None) -> None:
         """Find what else is wrong with a line that has a bad cell, which counts as not given."""
         fields = {"number": _PLACEHOLDER, **line.fields}
         if before is None:
-            await DIDS.checked(self._change.tx, convert(fields, DidNew), "free", None)
+            await DIDS.checked(self._change, convert(fields, DidNew), "free", None)
         else:
-            await DIDS.checked(self._change.tx, DIDS.merged(before, fields), before["state"], before)
+            await DIDS.checked(self._change, DIDS.merged(before, fields), before["state"], before)
 
     async def _create(self, line: _Line) -> DidLine:
         made = await DIDS.create_in(self._ctx, self._change, convert(line.fields, DidNew))
@@ -304,6 +305,17 @@ def _plain(column: str, text: str) -> Any:
     if column in AMOUNTS:
         amount_nanos(column, text)
     return value
+
+
+async def _rows(tx: Tx, lines: list[_Line]) -> dict[str, RowMapping]:
+    """The DIDs that are there, by number."""
+    numbers = [line.fields["number"] for line in lines if "number" in line.fields]
+    found: dict[str, RowMapping] = {}
+    for at in range(0, len(numbers), PAGE_ROWS):
+        c = DIDS.table.c
+        query = select(DIDS.table).where(c.archived_ms.is_(None), c.number.in_(numbers[at : at + PAGE_ROWS]))
+        found.update({row["number"]: row for row in (await tx.execute(query)).mappings()})
+    return found
 
 
 async def _ids(tx: Tx, columns: list[str]) -> dict[str, dict[str, int]]:

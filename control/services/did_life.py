@@ -80,7 +80,7 @@ async def allocate_in(change: Change, row: RowMapping, asked: Allocate) -> RowMa
     _check_state(row, "allocated", "free")
     await check_customer(change.tx, asked.customer_id)
     new = _with(row, {"customer_id": asked.customer_id})
-    values = await DIDS.checked(change.tx, new, "allocated", row)
+    values = await DIDS.checked(change, new, "allocated", row)
     columns = {**DIDS.columns(new), **values, "allocated_at_ms": change.now_ms}
     return await DIDS.move(change, "allocate", row, columns)
 
@@ -101,11 +101,10 @@ async def assign_in(change: Change, row: RowMapping, asked: Assign) -> RowMappin
         references = [Reference("customer", str(row["customer_id"]))]
         raise Conflict(detail, errors=[FieldError("customer_id", detail)], references=references)
     new = _with(row, sent)
-    values = await DIDS.checked(change.tx, new, "assigned", row)
+    values = await DIDS.checked(change, new, "assigned", row)
     stamps = {"allocated_at_ms": row["allocated_at_ms"] or change.now_ms, "assigned_at_ms": change.now_ms}
-    await DIDS.move(change, "assign", row, {**DIDS.columns(new), **values, **stamps})
-    await did_charges.begin(change, row["id"])
-    return await DIDS.row(change.tx, row["id"])
+    after = await DIDS.move(change, "assign", row, {**DIDS.columns(new), **values, **stamps})
+    return await did_charges.begin(change, after)
 
 
 async def release_in(change: Change, row: RowMapping, asked: Release) -> RowMapping:

@@ -50,11 +50,11 @@ class Dids(Noun[DidNew, Did]):
             if before["customer_id"] != new.customer_id:
                 detail = "A number changes hands by allocate, assign and release."
                 raise Conflict(detail, errors=[FieldError("customer_id", detail)])
-            return await self.checked(change.tx, new, before["state"], before)
+            return await self.checked(change, new, before["state"], before)
         state: State = "free" if new.customer_id is None else "assigned" if new.destinations else "allocated"
-        return {**await self.checked(change.tx, new, state, None), **_stamps(state, change.now_ms)}
+        return {**await self.checked(change, new, state, None), **_stamps(state, change.now_ms)}
 
-    async def checked(self, tx: Tx, new: DidNew, state: State, before: RowMapping | None) -> dict[str, Any]:
+    async def checked(self, change: Change, new: DidNew, state: State, before: RowMapping | None) -> dict[str, Any]:
         """Columns of the row in this state, or `Invalid` with all that is wrong with it."""
         found: list[FieldError] = []
         number = normalise_e164(new.number)
@@ -66,19 +66,19 @@ class Dids(Noun[DidNew, Did]):
                     raise invalid(path, "below 0")
         if state == "assigned" and not new.destinations:
             found.append(FieldError("destinations", "needed: a number in service rings somewhere"))
-        await check_parties(tx, new, found)
-        destinations = await check_destinations(tx, new, number, found)
+        await check_parties(change, new, found)
+        destinations = await check_destinations(change, new, number, found)
         if found:
             raise Invalid(found)
         if before is None:
-            await self.check_unique(tx, None, "number", f"There is a DID {number} already.", number=number)
+            await self.check_unique(change.tx, None, "number", f"There is a DID {number} already.", number=number)
         return {"number": number, "destinations": destinations, "state": state}
 
     async def create_in(self, ctx: Context, change: Change, new: DidNew, **more: Any) -> Did:
         made = await super().create_in(ctx, change, new, **more)
         if made.state == "assigned":
-            await did_charges.begin(change, made.id)
-        return self.struct(await self.row(change.tx, made.id))
+            made = self.struct(await did_charges.begin(change, await self.row(change.tx, made.id)))
+        return made
 
     async def update_in(
         self, ctx: Context, change: Change, row_id: int, sent: dict[str, Any], expected: int | None = None

@@ -107,9 +107,8 @@ class Noun(Generic[NewT, OutT]):
         """Create inside a change that does more than that; `more` are columns that no field gives."""
         values = {**self.columns(new), **more, **await self.check(ctx, change, new, None)}
         stamps = {"created_ms": change.now_ms, "updated_ms": change.now_ms}
-        returning = insert(self.table).values(**values, **stamps).returning(self.table.c.id)
-        row_id = (await change.tx.execute(returning)).scalar_one()
-        row = await self.row(change.tx, row_id)
+        returning = insert(self.table).values(**values, **stamps).returning(self.table)
+        row = (await change.tx.execute(returning)).mappings().one()
         return await self._announce(change, "create", None, row)
 
     async def get(self, ctx: Context, row_id: int) -> OutT:
@@ -173,9 +172,9 @@ class Noun(Generic[NewT, OutT]):
         """Write columns and count the version up; the row that comes back may be archived."""
         row_id = before["id"]
         stamped = {**values, "row_version": before["row_version"] + 1, "updated_ms": change.now_ms}
-        await change.tx.execute(update(self.table).where(self.table.c.id == row_id).values(**stamped))
-        rows = await change.tx.execute(select(self.table).where(self.table.c.id == row_id))
-        return rows.mappings().one()
+        returning = update(self.table).where(self.table.c.id == row_id).values(**stamped).returning(self.table)
+        row: RowMapping = (await change.tx.execute(returning)).mappings().one()
+        return row
 
     async def row(self, tx: Tx, row_id: int) -> RowMapping:
         """One row that is not archived, or `NotFound`."""
