@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import msgspec
 
+from control import apply_dids
 from control.client import ApiClient
+from rating.numbers import normalise_e164
 
 Fields = dict[str, Any]
 
 MONEY: Final = frozenset(
     {"debit_limit", "minimum_payment", "daily_spend_limit", "capped_rate", "vendor_capped_rate", "max_cost"}
-    | {"tax_percent", "total"}
+    | {"tax_percent", "total", "cost", "retail", "setup_cost", "setup_retail"}
 )
 """Decimal strings: `100` and `100.00` are the same."""
 GROUPS: Final = frozenset({"timers"})
@@ -32,6 +34,9 @@ SECRETS: Final = frozenset({"password"})
 REFERENCES: Final = {
     "client": ("client_id", "clients"),
     "provider": ("provider_id", "providers"),
+    "provider_card": ("provider_card_id", "rate_cards"),
+    "customer": ("customer_id", "customers"),
+    "customer_card": ("customer_card_id", "rate_cards"),
     "rate_card": ("rate_card_id", "rate_cards"),
 }
 REFERENCE_LISTS: Final = {
@@ -70,6 +75,13 @@ ENDPOINTS: Final = Kind(
     is_list=True,
 )
 SIP_USERS: Final = Kind(table="sip_users", noun="sip user", path="sip-users", key=("username",))
+NUMBER_BLOCKS: Final = Kind(
+    table="internal_number_blocks",
+    noun="internal number block",
+    path="internal-number-blocks",
+    key=("start",),
+    is_list=True,
+)
 INGRESS_ROUTES: Final = Kind(table="ingress_routes", noun="ingress route", path="ingress-routes")
 CLI_RULES: Final = Kind(
     table="cli_rules",
@@ -90,6 +102,7 @@ GATEWAYS: Final = Kind(
     defaults={"port": None, "transport": "udp"},
     is_list=True,
 )
+DIDS: Final = Kind(table="dids", noun="DID", path="/dids", key=("number",))
 KINDS: Final = (
     Kind(table="clients", noun="client", path="/clients"),
     Kind(table="providers", noun="provider", path="/providers", children=(GATEWAYS,)),
@@ -98,8 +111,9 @@ KINDS: Final = (
         table="customers",
         noun="customer",
         path="/customers",
-        children=(ENDPOINTS, SIP_USERS, INGRESS_ROUTES, CLI_RULES, PAYMENTS),
+        children=(ENDPOINTS, NUMBER_BLOCKS, SIP_USERS, INGRESS_ROUTES, CLI_RULES, PAYMENTS),
     ),
+    DIDS,
 )
 """In the order in which they can be made: what is referred to comes first."""
 
@@ -177,6 +191,10 @@ def _wanted(kind: Kind, written: Any, parent: Wanted | None, folder: Path, place
         children = {child.table: item.pop(child.table, {} if not child.is_list else []) for child in kind.children}
         deck = item.pop("deck", None) if kind.table == "rate_cards" else None
         fields.update(item)
+        if kind is DIDS:
+            fields["number"] = normalise_e164(name)
+            if fields["number"] is None:
+                raise ApplyError(f"{here}: no E.164 number")
         missing = [field for field in kind.key if field not in fields]
         if missing:
             raise ApplyError(f"{here}: {missing[0]} is missing")
@@ -205,7 +223,9 @@ class Plan:
     def steps(self) -> list[Step]:
         """Everything that differs; empty when there is nothing to do."""
         for kind in KINDS:
-            self._ids[kind.table] = {row["name"]: row["id"] for row in self._list(kind.path)}
+            # Nothing refers to a DID, and there may be very many.
+            if kind is not DIDS:
+                self._ids[kind.table] = {row["name"]: row["id"] for row in self._list(kind.path)}
         found: list[Step] = []
         for wanted in self._wanted:
             found += self._compare(wanted)
@@ -223,13 +243,17 @@ class Plan:
             path = f"/rate-cards/{wanted.id}/revisions"
             self._client.upload(path, wanted.deck, {"file_name": wanted.deck.name, "activate": True}, progress)
             return
-        body = {name: value for name, (_, value) in self._resolve(step.changes).items()}
+        if wanted.kind is not DIDS:
+            self._lists.clear()
+        body = {name: value for name, (_, value) in self._resolve(wanted, step.changes).items()}
         if step.action == "create":
             key = str(body.pop("key")) if wanted.kind is PAYMENTS else ""
             answer = self._client.post(self._path(wanted), body, key=key)
             wanted.id = answer["id"]
-            if wanted.parent is None:
+            if wanted.parent is None and wanted.kind is not DIDS:
                 self._ids[wanted.kind.table][wanted.fields["name"]] = answer["id"]
+        elif wanted.kind is DIDS:
+            apply_dids.change(self._client, self._row_path(wanted), body)
         else:
             self._client.patch(self._row_path(wanted), body)
 
@@ -268,23 +292,37 @@ class Plan:
             elif name in REFERENCE_LISTS:
                 field = REFERENCE_LISTS[name]
                 now = [_name_of(each, self._ids["rate_cards"]) for each in row.get(field) or []]
+            elif name == "destinations":
+                now = apply_dids.destination_names(self._list, row)
+                if apply_dids.is_same_place(value, now):
+                    continue
             elif name in GROUPS and isinstance(value, dict) and isinstance(now, dict):
                 now = {part: now.get(part) for part in value}
             if not _is_same(name, expected, now):
                 yield name, (now, expected)
 
-    def _resolve(self, changes: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    def _resolve(self, wanted: Wanted, changes: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
         """References by name as ids, now that what they name exists."""
         found: dict[str, tuple[Any, Any]] = {}
         for name, (old, new) in changes.items():
             if name in REFERENCES:
                 field, table = REFERENCES[name]
                 found[field] = (old, self._id(table, new, name))
+            elif name == "destinations":
+                found[name] = (old, self._destinations(wanted, new))
             elif name in REFERENCE_LISTS:
                 found[REFERENCE_LISTS[name]] = (old, [self._id("rate_cards", each, name) for each in new])
             else:
                 found[name] = (old, new)
         return found
+
+    def _destinations(self, wanted: Wanted, written: Any) -> list[Fields]:
+        owner = wanted.fields.get("customer")
+        customer_id = None if owner is None else self._id("customers", owner, "customer")
+        try:
+            return apply_dids.destination_ids(self._list, customer_id, written)
+        except apply_dids.UnknownDestination as error:
+            raise ApplyError(f"{wanted.label}: destinations: {error}") from error
 
     def _id(self, table: str, name: str, field: str) -> int:
         try:
@@ -299,6 +337,8 @@ class Plan:
         if wanted.kind is PAYMENTS:
             # There may be very many; the list is asked for the one.
             return next(self._client.items(self._path(wanted), {"key": key[0]}), None)
+        if wanted.kind is DIDS:
+            return next(self._client.items(wanted.kind.path, {"number": key[0]}), None)
         for row in self._list(self._path(wanted)):
             if [row.get(field) for field in wanted.kind.key] == key:
                 return row
