@@ -28,6 +28,7 @@ from control.cli_common import (
     print_table,
 )
 from control.cli_decks import deck, price, upload_progress
+from control.cli_dids import dids
 from control.cli_drill import drill
 from control.cli_money import balance, doctor, pay
 from control.cli_recalculate import recalculate
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.add_typer(deck, name="deck")
 app.add_typer(cdr, name="cdr")
 app.add_typer(calls, name="calls")
+app.add_typer(dids, name="dids")
 app.add_typer(recalculate, name="recalculate")
 app.command()(price)
 app.command()(replay)
