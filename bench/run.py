@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+import store
 from deck import NUMBERS, PREFIXES, make_prefixes, write_numbers
 from kamailio import Kamailio
 from load import VENDOR_PORT, Outcome, Sipp
@@ -170,6 +171,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--soak", action="store_true", help="instead: 1,000 calls/s for a minute, every CDR counted")
     parser.add_argument("--swap", action="store_true", help="instead: a million-row deck activated under 500 calls/s")
     parser.add_argument("--parts", action="store_true", help="also say what each process of a proxy took")
+    parser.add_argument("--store", action="store_true", help="instead: lists and searches over 5,000,000 CDRs")
     parser.add_argument("--no-pin", action="store_true", help="let the kernel place SIPp and proxy")
     parser.add_argument("--keep", action="store_true", help="leave the working folder, with its logs")
     return parser.parse_args()
@@ -177,6 +179,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
+    if args.store:
+        return store.main([])
     enter_own_network()
     # SIPp has the first processor and the proxy, with all its processes, the last one: on a small
     # machine both would otherwise fight for the same, and the figures swing with who wins.

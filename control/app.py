@@ -159,6 +159,7 @@ class ControlPlane:
         self._start(link.run(), "link")
         self._start(ingest.run(), "ingest")
         self._start(keep_sums(context), "sums of calls")
+        self._start(context.load.run(), "load")
         self._start(Schedule(context, publisher).run(), "schedule")
         self._start(recalculation_steps.run(context), "recalculations")
         self._start(minimum_payments.run(context), "minimum payments")

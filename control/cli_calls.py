@@ -23,7 +23,7 @@ from control.cli_common import (
 cdr = typer.Typer(help="Call detail records.", no_args_is_help=True)
 calls = typer.Typer(help="Live calls: list, end one.", no_args_is_help=True)
 
-FORMATS = {"csv": "/cdrs.csv", "jsonl": "/cdrs.jsonl"}
+FORMATS = {"csv": "/cdrs.csv", "jsonl": "/cdrs.jsonl", "parquet": "/cdrs.parquet"}
 
 
 @cdr.callback()
@@ -35,7 +35,7 @@ def _cdr_group() -> None:
 @connecting
 def export_cdrs(
     connect: Connect,
-    as_format: Annotated[str, typer.Option("--format", help="csv or jsonl (JSON lines).")] = "csv",
+    as_format: Annotated[str, typer.Option("--format", help="csv, jsonl (JSON lines) or parquet.")] = "csv",
     output: Annotated[Path | None, typer.Option("--output", help="File; default: standard output.")] = None,
     since: Annotated[str, typer.Option("--from", help="First INVITE time (RFC 3339), inclusive.")] = "",
     until: Annotated[str, typer.Option("--to", help="Last INVITE time (RFC 3339), exclusive.")] = "",
@@ -44,14 +44,18 @@ def export_cdrs(
     skipped: Annotated[
         str, typer.Option("--skipped", help="Calls with a vendor passed over for this reason, such as margin.")
     ] = "",
+    time_zone: Annotated[
+        str, typer.Option("--time-zone", help="Times in this zone, or `customer` with --customer. Default: UTC.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
 ) -> None:
-    """Write CDRs as CSV or JSON lines, oldest first."""
+    """Write CDRs as CSV, JSON lines or Parquet, oldest first."""
     path = FORMATS.get("jsonl" if as_json else as_format)
     if path is None:
-        raise CommandError(f"--format {as_format}: use csv or jsonl", 2)
+        raise CommandError(f"--format {as_format}: use csv, jsonl or parquet", 2)
     client = connect()
     query = {"from": since or None, "to": until or None, "cause": cause or None, "skipped": skipped or None}
+    query["time_zone"] = time_zone or None
     if customer:
         query["customer_id"] = str(find_by_name(client, "/customers", "customer", customer)["id"])
     pieces = client.download(path, query)

@@ -30,11 +30,13 @@ from switch.frames import (
     ListCalls,
     ListRegistrations,
     LiveCall,
+    Load,
     PutBalances,
     PutDelta,
     PutSnapshot,
     ReadAccounts,
     ReadCall,
+    ReadLoad,
     ReadStats,
     RegistrationRow,
     RemoveRegistration,
@@ -197,6 +199,9 @@ class SwitchLink:
         """How a live call was decided; None: it is not up (any more)."""
         found: CallDecision | None = await self._ask(ReadCall(id=self._next_id(), cdr_id=cdr_id), _DECISION)
         return found
+
+    async def load(self) -> Load:
+        return await self._ask(ReadLoad(id=self._next_id()), Load, ACCOUNTS_TIMEOUT_S)
 
     async def end_call(self, cdr_id: str, by: str) -> bool:
         """End a live call by BYE both ways. False: there is no such call (any more)."""

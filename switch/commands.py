@@ -20,11 +20,13 @@ from switch.frames import (
     ListCalls,
     ListRegistrations,
     LiveCall,
+    Load,
     PutBalances,
     PutDelta,
     PutSnapshot,
     ReadAccounts,
     ReadCall,
+    ReadLoad,
     ReadStats,
     RegistrationRow,
     RemoveRegistration,
@@ -50,6 +52,7 @@ Asks = (
     | ReadAccounts
     | ListRegistrations
     | RemoveRegistration
+    | ReadLoad
 )
 """Requests that are replied to."""
 MOVES_MONEY: Final = (BookEntries, PutBalances)
@@ -74,6 +77,7 @@ class Asked(Core, Protocol):
     def entry_id(self) -> int | None: ...
     def list_registrations(self, user_id: int, now: float) -> list[RegistrationRow]: ...
     def remove_registration(self, user_id: int, registration_id: str, now: float) -> bool: ...
+    def read_load(self, now: float) -> Load: ...
 
 
 class Commands:
@@ -156,6 +160,8 @@ class Commands:
             return self._engine.list_registrations(request.sip_user_id, now)
         if isinstance(request, RemoveRegistration):
             return self._engine.remove_registration(request.sip_user_id, request.registration_id, now)
+        if isinstance(request, ReadLoad):
+            return self._engine.read_load(now)
         stats = self._engine.stats()
         self._add_stats(stats)
         return stats

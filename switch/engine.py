@@ -22,9 +22,9 @@ from switch.call.hops import DEFAULT_PORT, Hops, Local
 from switch.call.leg import Leg
 from switch.call.strays import Strays
 from switch.farewells import say_again
-from switch.frames import Account, CallDecision, Entry, LiveCall, RegistrationRow, Simulate, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, Load, RegistrationRow, Simulate, Simulated, Stats
 from switch.inbound_simulation import simulated_inbound
-from switch.live_rows import call_decision, live_call
+from switch.live_rows import call_decision, live_call, load_of
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import Cause
 from switch.policy.digest import Authenticator
@@ -114,6 +114,7 @@ class Engine:
         self._is_registrar: bool = settings.registrar.enabled
         self.waiting: dict[bytes, Waiting] = self.admission.waiting
         self._now: float = now
+        self._load_read_at: float = now
         """The latest that a shell has said."""
         self._to_keep: list[BilledCall] = []
         """Live calls that have still to be written to the journal's present segment."""
@@ -296,6 +297,11 @@ class Engine:
     def accounts(self, customer_ids: Sequence[int] | None, now: float) -> list[Account]:
         """Accounts as they are now: those asked for that exist, or all."""
         return self.board.accounts.read(customer_ids, self.board.now_ms(now))
+
+    def read_load(self, now: float) -> Load:
+        """How many calls are up, and how many were let in since it was asked last."""
+        since_s, self._load_read_at = now - self._load_read_at, now
+        return load_of(self.board.live, since_s)
 
     # Over restarts.
 

@@ -158,6 +158,22 @@ class RegistrationRow(msgspec.Struct, frozen=True, kw_only=True):
     """False: it answered pings and has stopped."""
 
 
+class ReadLoad(msgspec.Struct, frozen=True, kw_only=True, tag="read_load"):
+    """Ask how busy it is; counts of what has begun start anew with each answer, so one may ask."""
+
+    id: int
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """`ReadLoad`'s result. Each pair is calls that are up, and calls let in since the answer before."""
+
+    since_s: float
+    total: tuple[int, int] = (0, 0)
+    customers: dict[int, tuple[int, int]] = {}
+    providers: dict[int, tuple[int, int]] = {}
+    """Attempts, instead of calls."""
+
+
 class JournalIngested(msgspec.Struct, frozen=True, kw_only=True, tag="journal_ingested"):
     """Everything up to `sequence` is in the store: segments that end before it may go."""
 
@@ -286,6 +302,7 @@ Request = (
     | ReadAccounts
     | ListRegistrations
     | RemoveRegistration
+    | ReadLoad
     | JournalIngested
 )
 Answer = Hello | Reply | GatewayHealth | Alarm

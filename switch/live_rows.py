@@ -5,8 +5,9 @@ from __future__ import annotations
 from switch.billed import BilledCall
 from switch.call.call import STATE_NAMES
 from switch.cdr import source_text, wall_ms, wall_ms_if
-from switch.frames import CallDecision, LiveCall
+from switch.frames import CallDecision, LiveCall, Load
 from switch.inbound import InboundCall
+from switch.policy.live import CUSTOMER, PROVIDER, Live
 from switch.quote_facts import restored_quote
 from switch.records import Attempt, Candidate
 from switch.routed import RoutedCall
@@ -80,3 +81,21 @@ def call_decision(call: BilledCall, now: float) -> CallDecision:
         candidates=candidates,
         attempts=tuple(attempts),
     )
+
+
+def load_of(live: Live, since_s: float) -> Load:
+    """Calls up and begun by customer and by provider; those with neither are left out."""
+    customers = _counts(live, CUSTOMER)
+    providers = _counts(live, PROVIDER)
+    begun = live.take_begun()
+    for key, count in begun.items():
+        counts = customers if (key & 15) == CUSTOMER else providers
+        record_id = key >> 4
+        counts[record_id] = (counts.get(record_id, (0, 0))[0], count)
+    up = sum([pair[0] for pair in customers.values()])
+    total = (up, sum([pair[1] for pair in customers.values()]))
+    return Load(since_s=since_s, total=total, customers=customers, providers=providers)
+
+
+def _counts(live: Live, layer: int) -> dict[int, tuple[int, int]]:
+    return {key >> 4: (len(calls), 0) for key, calls in live.calls.items() if (key & 15) == layer}

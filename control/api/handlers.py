@@ -14,7 +14,9 @@ from control.api.routing import API, Call, Created
 from control.api.uploads import uploaded_file
 from control.services import audit, cdr_detail, cdrs, gateways, live_calls, revision_rows, revisions, simulation_log
 from control.services.admin_keys import ADMIN_KEYS
-from control.services.cdr_export import csv_lines, json_lines
+from control.services.cdr_export import csv_lines, json_lines, parquet_file
+from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
+from control.services.cdr_zones import zone_of
 from control.services.context import current_version
 from control.services.fields import Moment, ms_moment
 from control.services.pages import Page
@@ -32,12 +34,21 @@ async def read_cdr(call: Call) -> Any:
 
 async def export_csv(call: Call) -> Any:
     cdrs.check(call.query)
+    await zone_of(call.ctx, call.query.time_zone, call.query.customer_id)  # refused before the answer begins
     upto = await cdrs.last_number(call.ctx)
     return _download(csv_lines(call.ctx, call.query, upto), "cdrs.csv", "text/csv", upto)
 
 
+async def export_parquet(call: Call) -> Any:
+    cdrs.check(call.query)
+    await zone_of(call.ctx, call.query.time_zone, call.query.customer_id)
+    upto = await cdrs.last_number(call.ctx)
+    return _download(parquet_file(call.ctx, call.query, upto), "cdrs.parquet", PARQUET, upto)
+
+
 async def export_json_lines(call: Call) -> Any:
     cdrs.check(call.query)
+    await zone_of(call.ctx, call.query.time_zone, call.query.customer_id)
     upto = await cdrs.last_number(call.ctx)
     return _download(json_lines(call.ctx, call.query, upto), "cdrs.jsonl", "application/jsonl", upto)
 

@@ -13,9 +13,12 @@ from litestar.response import Stream
 from control.api.client_portal_routes import CLIENT_PORTAL_ROUTES
 from control.api.portal_number_routes import PORTAL_NUMBER_ROUTES
 from control.api.routing import Call, Route, address_of, bearer_of
+from control.api.stats_routes import PORTAL_STATS_ROUTES
 from control.services import contact_accounts as accounts
 from control.services import portal_views as views
 from control.services import sessions
+from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
+from control.services.cdr_zones import zone_of
 from control.services.latest_calls import CustomerLatestQuery
 from control.services.pages import Page
 
@@ -74,11 +77,19 @@ async def read_cdr(call: Call) -> Any:
 
 async def export_csv(call: Call) -> Any:
     views.check(call.ctx, call.query)
+    await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
     return _download(views.csv_cdrs(call.ctx, call.query), "cdrs.csv", "text/csv")
+
+
+async def export_parquet(call: Call) -> Any:
+    views.check(call.ctx, call.query)
+    await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
+    return _download(views.parquet_cdrs(call.ctx, call.query), "cdrs.parquet", PARQUET)
 
 
 async def export_json_lines(call: Call) -> Any:
     views.check(call.ctx, call.query)
+    await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
     return _download(views.json_cdrs(call.ctx, call.query), "cdrs.jsonl", "application/jsonl")
 
 
@@ -144,6 +155,7 @@ def _route(
 
 
 PORTAL_ROUTES: Final = (
+    *PORTAL_STATS_ROUTES,
     _route(
         "POST",
         "/login",
@@ -220,15 +232,23 @@ PORTAL_ROUTES: Final = (
     ),
     _route("GET", "/cdrs/{cdr_id:str}", read_cdr, "Read one of the customer's calls.", reply=views.OwnCdrDetail),
     _route(
-        "GET", "/cdrs.csv", export_csv, "Download the customer's calls.", query=views.OwnCdrFilter, reply="text/csv"
+        "GET", "/cdrs.csv", export_csv, "Download the customer's calls.", query=views.OwnExportQuery, reply="text/csv"
     ),
     _route(
         "GET",
         "/cdrs.jsonl",
         export_json_lines,
         "The same, one JSON object a line.",
-        query=views.OwnCdrFilter,
+        query=views.OwnExportQuery,
         reply="application/jsonl",
+    ),
+    _route(
+        "GET",
+        "/cdrs.parquet",
+        export_parquet,
+        "The same as a Parquet file.",
+        query=views.OwnExportQuery,
+        reply=PARQUET,
     ),
     _route(
         "GET",

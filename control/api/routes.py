@@ -25,12 +25,14 @@ from control.api.recalculation_routes import RECALCULATION_ROUTES
 from control.api.registration_routes import REGISTRATION_ROUTES
 from control.api.routing import Route
 from control.api.scheduled_change_routes import SCHEDULED_CHANGE_ROUTES
+from control.api.stats_routes import STATS_ROUTES
 from control.api.trace_routes import TRACE_ROUTES
 from control.api.uploads import UPLOAD_BYTES_MAX
 from control.api.webhook_routes import WEBHOOK_ROUTES
 from control.services.admin_keys import ADMIN_KEYS, AdminKeyCreated, AdminKeyNew, AdminKeyQuery
 from control.services.audit import AuditQuery, AuditRow
 from control.services.cdr_detail import CdrDetail
+from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
 from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown
 from control.services.clients import CLIENTS, ClientQuery
 from control.services.contacts import CONTACTS, ContactQuery
@@ -184,6 +186,15 @@ _CALLS: Final = [
     ),
     Route(
         method="GET",
+        path="/cdrs.parquet",
+        handler=handlers.export_parquet,
+        summary="The same as a Parquet file: amounts as decimals, attempts and explanation as JSON.",
+        role="read-only",
+        query=CdrExportQuery,
+        reply=PARQUET,
+    ),
+    Route(
+        method="GET",
         path="/calls",
         handler=handlers.list_calls,
         summary="List live calls, the youngest first.",
@@ -298,6 +309,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *CREDIT_ROUTES,
     *RECALCULATION_ROUTES,
     *REGISTRATION_ROUTES,
+    *STATS_ROUTES,
     *ANALYSIS,
     *SCHEDULED_CHANGE_ROUTES,
     *WEBHOOK_ROUTES,

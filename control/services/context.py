@@ -20,12 +20,13 @@ import msgspec
 from sqlalchemy import insert, select, update
 
 from config.settings import Billing, Events
+from control.services.load_watch import LoadWatch
 from control.services.mail import Mailer
 from control.services.portal_gate import PortalGate
 from control.services.replay_runs import Replays
 from control.store import tables
 from control.store.engine import Store, Tx, to_json
-from switch.frames import Account, CallDecision, Entry, LiveCall, RegistrationRow, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, Load, RegistrationRow, Simulated, Stats
 from switch.outputs import Alarm
 from switch.policy.verdicts import MAX_DURATION_S
 from switch.snapshot import Key, Record
@@ -109,6 +110,9 @@ class Switch(Protocol):
     async def read_accounts(self, customer_ids: Sequence[int] | None = None) -> list[Account]:
         """Balances and holds as the switch has them; customers that it does not know are left out."""
 
+    async def load(self) -> Load:
+        """Calls that are up and calls let in since it was asked last: for `load_watch` alone."""
+
 
 class Change:
     """One transaction of changes, and what it brings to the switch."""
@@ -177,6 +181,7 @@ class Context:
         events: Events | None = None,
         simulations: deque[Any] | None = None,
         raise_alarm: Callable[[Alarm], None] = lambda alarm: None,
+        load: LoadWatch | None = None,
     ) -> None:
         self.store = store
         self.publisher = publisher
@@ -205,6 +210,7 @@ class Context:
         """The latest first; of `simulation_log`."""
         self.billing = Billing() if billing is None else billing
         """Who sends the invoices, and what stands on them."""
+        self.load = LoadWatch(store, switch, now_ms) if load is None else load
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
 
@@ -229,6 +235,7 @@ class Context:
             events=self.events,
             simulations=self.simulations,
             raise_alarm=self.raise_alarm,
+            load=self.load,
         )
 
     @asynccontextmanager

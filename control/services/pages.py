@@ -12,8 +12,10 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Select, String, Table, and_, cast, func, or_, select
+from sqlalchemy import Boolean, Select, String, Table, and_, cast, literal, or_, select
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from control.services.errors import invalid
 from control.services.fields import ROW_ID_MAX, name_key
@@ -47,21 +49,44 @@ _COMMON: Final = frozenset(ListQuery.__struct_fields__)
 
 def filter_rows(table: Table, query: ListQuery, search: tuple[str, ...]) -> Select[Any]:
     """Rows that are not archived and match: each further field of the query is a column's value."""
-    statement = select(table).where(table.c.archived_ms.is_(None))
+    wanted = [table.c.archived_ms.is_(None)]
     for name in query.__struct_fields__:
         value = getattr(query, name)
         if name not in _COMMON and value is not None and name in table.c:
-            statement = statement.where(table.c[name] == value)
-    if query.search:
-        statement = statement.where(or_(*(contains(table, name, query.search) for name in search)))
-    return statement
+            wanted.append(table.c[name] == value)
+    if not query.search or not search:
+        return select(table).where(*wanted)
+    # An index that holds all that is looked at is walked through in a fraction of the rows' own time.
+    found = select(table.c.id).where(*wanted, or_(*(contains(table, name, query.search) for name in search)))
+    return select(table).where(table.c.id.in_(found))
 
 
 def contains(table: Table, column: str, text: str) -> Any:
     """Whether a column holds a text somewhere, whatever the case."""
     if column == "name_key":
-        return table.c.name_key.contains(name_key(text), autoescape=True)
-    return func.lower(cast(table.c[column], String)).contains(text.lower(), autoescape=True)
+        text = name_key(text)
+    searched = table.c[column]
+    escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    return _Holds(searched if isinstance(searched.type, String) else cast(searched, String), literal(f"%{escaped}%"))
+
+
+class _Holds(FunctionElement[bool]):
+    """`LIKE` as SQLite has it, where it folds case by itself: `lower` of every row takes twice the time."""
+
+    name = "holds"
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_Holds)
+def _compile_holds(element: _Holds, compiler: Any, word: str = "LIKE", **options: Any) -> str:
+    searched, pattern = (compiler.process(part, **options) for part in element.clauses)
+    return f"{searched} {word} {pattern} ESCAPE '/'"
+
+
+@compiles(_Holds, "postgresql")
+def _compile_holds_postgres(element: _Holds, compiler: Any, **options: Any) -> str:
+    return _compile_holds(element, compiler, "ILIKE", **options)
 
 
 async def read_page(

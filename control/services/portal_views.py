@@ -14,9 +14,11 @@ from msgspec import Meta
 from sqlalchemy import Select, or_, select
 from sqlalchemy.engine import RowMapping
 
-from control.services import cdr_detail, latest_calls, live_calls
+from control.services import cdr_detail, cdrs, latest_calls, live_calls
 from control.services.accounts import read_money
 from control.services.cdr_export import inert
+from control.services.cdr_parquet import parquet
+from control.services.cdr_zones import ZoneWanted, zone_of, zoned
 from control.services.context import Context
 from control.services.csv_cells import csv_line
 from control.services.endpoints import ENDPOINTS, EndpointQuery
@@ -111,6 +113,10 @@ class OwnCdrFilter(
     number: Text200 | None = None
     """Digits that stand anywhere in the calling or the dialled number."""
     call_id: Text200 | None = None
+
+
+class OwnExportQuery(OwnCdrFilter, frozen=True, kw_only=True):
+    time_zone: ZoneWanted = None
 
 
 class OwnCdrQuery(OwnCdrFilter, frozen=True, kw_only=True):
@@ -224,18 +230,9 @@ async def balance(ctx: Context) -> Balance:
 
 async def page_cdrs(ctx: Context, query: OwnCdrQuery) -> Page[OwnCdr]:
     """The newest INVITE first."""
-    c = tables.cdrs.c
-    statement = _filtered(ctx, query)
-    if query.cursor:
-        invited_ms, number = read_cursor(query.cursor, "-invited", int)
-        statement = statement.where(or_(c.invited_ms < invited_ms, (c.invited_ms == invited_ms) & (c.number < number)))
-    statement = statement.order_by(c.invited_ms.desc(), c.number.desc()).limit(query.limit + 1)
+    within = cdrs.stretch(own_customer_id(ctx), query.since, query.until)
     async with ctx.store.read() as tx:
-        rows = list((await tx.execute(statement)).mappings())
-    next_cursor = None
-    if len(rows) > query.limit:
-        rows = rows[: query.limit]
-        next_cursor = make_cursor("-invited", rows[-1]["invited_ms"], rows[-1]["number"])
+        rows, next_cursor = await cdrs.read_newest(tx, _filtered(ctx, query), within, query.cursor, query.limit)
     return Page(items=[own_cdr(row) for row in rows], next_cursor=next_cursor)
 
 
@@ -254,17 +251,17 @@ async def get_cdr(ctx: Context, cdr_id: str) -> OwnCdrDetail:
     )
 
 
-async def csv_cdrs(ctx: Context, query: OwnCdrFilter) -> AsyncIterator[bytes]:
+async def csv_cdrs(ctx: Context, query: OwnExportQuery) -> AsyncIterator[bytes]:
     """A header, then a line for each call in the order of arrival."""
     names = OwnCdr.__struct_fields__
     yield csv_line(names)
-    async for rows in _export(ctx, query):
+    async for rows in await _zoned(ctx, query):
         yield b"".join(csv_line([_cell(name, getattr(row, name)) for name in names]) for row in rows)
 
 
-async def json_cdrs(ctx: Context, query: OwnCdrFilter) -> AsyncIterator[bytes]:
+async def json_cdrs(ctx: Context, query: OwnExportQuery) -> AsyncIterator[bytes]:
     encoder = msgspec.json.Encoder()
-    async for rows in _export(ctx, query):
+    async for rows in await _zoned(ctx, query):
         yield encoder.encode_lines(rows)
 
 
@@ -329,6 +326,15 @@ async def page_sip_users(ctx: Context, query: OwnQuery) -> Page[OwnSipUser]:
     asked = SipUserQuery(customer_id=own_customer_id(ctx), limit=query.limit, cursor=query.cursor)
     found = await SIP_USERS.page(ctx, asked)
     return Page(items=[_part(row, OwnSipUser) for row in found.items], next_cursor=found.next_cursor)
+
+
+async def parquet_cdrs(ctx: Context, query: OwnExportQuery) -> AsyncIterator[bytes]:
+    async for piece in parquet(await _zoned(ctx, query), OwnCdr):
+        yield piece
+
+
+async def _zoned(ctx: Context, query: OwnExportQuery) -> AsyncIterator[list[OwnCdr]]:
+    return zoned(_export(ctx, query), await zone_of(ctx, query.time_zone, own_customer_id(ctx)))
 
 
 async def _export(ctx: Context, query: OwnCdrFilter) -> AsyncIterator[list[OwnCdr]]:

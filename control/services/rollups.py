@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,6 +43,8 @@ from control.store.rollup_tables import (
 )
 from switch.records import Attempt, Cdr
 
+ALL: Final = 0
+"""In place of a customer: all of them together, who would be too many to add up for each question."""
 MINUTE_MS: Final = 60_000
 QUARTER_MS: Final = 900_000
 MINUTES_KEPT_MS: Final = 3 * 86_400_000
@@ -104,6 +106,7 @@ def sum_up(cdrs: Iterable[Any]) -> dict[str, list[Row]]:
         counts = (1, is_answered, effective, duration_ms, billed_s, pdd_ms or 0, has_pdd)
         own = (*counts, net_nanos, tax_nanos, gross_nanos, cost_nanos)
         _add(by_route, (customer_id, at_ms, route_id or 0, currency, status), own)
+        _add(by_route, (ALL, at_ms, 0, currency, status), own)
         _add(by_prefix, (customer_id, at_ms, prefix, currency, destination), own)
         for attempt in attempts:
             _add(by_provider, *_of_attempt(attempt, at_ms, currency, duration_ms, net_nanos))
@@ -210,6 +213,7 @@ def _correction(line: RowMapping, call: _CallFacts) -> list[tuple[str, Row]]:
     sums = (0, 0, 0, 0, billed_s, 0, 0, net, tax, net + tax, cost)
     found: list[tuple[str, Row]] = [
         ("call_rollups", (customer_id, at_ms, call.route_id or 0, currency, call.status, *sums)),
+        ("call_rollups", (ALL, at_ms, 0, currency, call.status, *sums)),
         ("prefix_rollups", (customer_id, at_ms, call.prefix, currency, call.destination, *sums)),
     ]
     answered = [each for each in _attempts.decode(call.attempts) if each.answered_ms is not None]
@@ -346,7 +350,8 @@ async def _fold_rows(tx: Tx, name: str, start_ms: int, end_ms: int) -> None:
     more = [func.max(table.c.destination)] if name == "prefix_rollups" else []
     owner = table.c[keys[0]]
     # Owner by owner, as the rows stand: the whole table is never walked through.
-    within = (owner.in_(_OWNERS[keys[0]]), at >= start_ms, at < end_ms)
+    owners = owner.in_(_OWNERS[keys[0]])
+    within = (or_(owner == ALL, owners) if name == "call_rollups" else owners, at >= start_ms, at < end_ms)
     query = select(*columns, *more, *(func.sum(table.c[each]) for each in SUMS[name])).where(*within)
     rows = [
         tuple(int(v) if not isinstance(v, str) else v for v in row)

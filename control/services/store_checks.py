@@ -52,7 +52,7 @@ def _sums_query(table: str) -> str:
         " FROM recalculation_lines WHERE is_booked AND side = 'sell'"
         " UNION ALL SELECT customer_id, 0, 0, 0, amount_nanos, 0, 0, 0, 0 FROM cost_adjustments"
         " UNION ALL SELECT customer_id, 0, 0, 0, 0, attempts, duration_ms, gross_nanos, cost_nanos"
-        f" FROM {table}) AS both_sides WHERE {_ARE_BUILT} GROUP BY customer_id"
+        f" FROM {table} WHERE customer_id <> 0) AS both_sides WHERE {_ARE_BUILT} GROUP BY customer_id"
         " HAVING SUM(calls) <> SUM(sums_calls) OR SUM(length) <> SUM(sums_length)"
         " OR SUM(gross) <> SUM(sums_gross) OR SUM(cost) <> SUM(sums_cost) ORDER BY customer_id"
     )
@@ -192,6 +192,17 @@ CHECKS: Final = (
         "So are the sums by prefix.",
         _sums_query("prefix_rollups"),
         _SUMS_DETAIL,
+    ),
+    Check(
+        "sums_of_all_are_those_of_customers",
+        "The sums of all calls are those of all customers together.",
+        "SELECT 'currency' AS noun, currency AS id, SUM(every) AS calls, SUM(each_one) AS calls_of_customers,"
+        " SUM(gross) AS gross_nanos, SUM(cost) AS cost_nanos FROM"
+        " (SELECT currency, attempts AS every, 0 AS each_one, gross_nanos AS gross, cost_nanos AS cost"
+        " FROM call_rollups WHERE customer_id = 0 UNION ALL SELECT currency, 0, attempts, -gross_nanos, -cost_nanos"
+        " FROM call_rollups WHERE customer_id <> 0) AS both_sides GROUP BY currency"
+        " HAVING SUM(every) <> SUM(each_one) OR SUM(gross) <> 0 OR SUM(cost) <> 0 ORDER BY currency",
+        "{calls} calls, {calls_of_customers} of customers; gross differs by {gross_nanos}, cost by {cost_nanos}",
     ),
     Check(
         "sums_of_providers_are_those_of_calls",

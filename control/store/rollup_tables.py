@@ -2,7 +2,7 @@
 
 A row is a minute, or a quarter of an hour once its minutes were folded (`control.services.rollups`).
 They stand by customer or provider and then by time, since nearly every question is one owner's range.
-0 stands for no route, as keys hold no NULL.
+0 stands for no route, as keys hold no NULL, and in `call_rollups` for all customers together.
 """
 
 from __future__ import annotations

@@ -66,6 +66,8 @@ class Live:
         self.turns: dict[tuple[int, ...], Turns] = {}
         """By route id and the cards that a call could choose from."""
         self._kbps: dict[object, int] = {}
+        self._begun: dict[int, int] = {}
+        """By key of a customer or provider: calls and attempts that entered since `take_begun`."""
 
     def enter(self, key: int, call: object) -> None:
         calls = self.calls.get(key)
@@ -73,6 +75,9 @@ class Live:
             self.calls[key] = {call}
         else:
             calls.add(call)
+        layer = key & 15
+        if layer == CUSTOMER or layer == PROVIDER:
+            self._begun[key] = self._begun.get(key, 0) + 1
 
     def leave(self, key: int, call: object) -> None:
         """Forget a call at one layer; one that never was there changes nothing."""
@@ -90,6 +95,12 @@ class Live:
         for key in keys:
             self.leave(key, call)
         self._kbps.pop(call, None)
+
+    def take_begun(self) -> dict[int, int]:
+        """What has entered since it was asked last, by key."""
+        begun = self._begun
+        self._begun = {}
+        return begun
 
     def channels(self, key: int) -> int:
         calls = self.calls.get(key)

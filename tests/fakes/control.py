@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ from control.services.admin_keys import ADMIN_KEYS, AdminKeyNew
 from control.services.context import Context, Role
 from control.services.errors import SwitchAway
 from control.store.engine import Store, open_store
-from switch.frames import Account, CallDecision, LiveCall, RegistrationRow, Simulated, Stats
+from switch.frames import Account, CallDecision, LiveCall, Load, RegistrationRow, Simulated, Stats
 from switch.outputs import GatewayHealth
 from switch.snapshot import Key, Record
 from tests.fakes.databases import SQLITE, Database
@@ -76,6 +77,8 @@ class FakeSwitch:
         self.asked: list[dict[str, Any]] = []
         self.simulated = Simulated(is_admitted=False, status=403, cause="source_unknown", steps=["nobody's address"])
         self.gateways: list[GatewayHealth] = []
+        self.begun: Counter[int] = Counter()
+        """Calls that were let in since the load was read, by customer."""
         self.counters: dict[str, int] = {"calls_total": 3}
 
     async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
@@ -110,6 +113,18 @@ class FakeSwitch:
     async def stats(self) -> Stats:
         self._check()
         return Stats(counters=self.counters, gauges={"calls_live": float(len(self.calls))}, gateways=self.gateways)
+
+    async def load(self) -> Load:
+        self._check()
+        up = Counter(call.customer_id for call in self.calls)
+        begun, self.begun = self.begun, Counter()
+        customers = {each: (up[each], begun[each]) for each in {*up, *begun}}
+        return Load(
+            since_s=1.0,
+            total=(up.total(), begun.total()),
+            customers=customers,
+            providers={call.provider_id: (1, 0) for call in self.calls if call.provider_id is not None},
+        )
 
     async def read_accounts(self, customer_ids: Sequence[int] | None = None) -> list[Account]:
         self._check()

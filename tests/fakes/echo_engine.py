@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from switch.frames import Account, CallDecision, Entry, LiveCall, RegistrationRow, Simulate, Simulated, Stats
+from switch.frames import Account, CallDecision, Entry, LiveCall, Load, RegistrationRow, Simulate, Simulated, Stats
 from switch.outputs import Address, Close, Event, Flow, Outputs, Send, Target
 from switch.records import AccountState, Beat, Checkpoint, Credited, JournalRecord
 from switch.recovered import Recovered
@@ -128,6 +128,9 @@ class EchoEngine:
 
     def live_calls(self) -> int:
         return len(self.calls)
+
+    def read_load(self, now: float) -> Load:
+        return Load(since_s=1.0)
 
     def entry_id(self) -> int | None:
         return self.booked_to

@@ -18,10 +18,12 @@ from switch.frames import (
     Hello,
     JournalIngested,
     ListCalls,
+    Load,
     PutBalances,
     PutDelta,
     PutSnapshot,
     ReadAccounts,
+    ReadLoad,
     Reply,
     Request,
 )
@@ -133,6 +135,8 @@ class SwitchSocket:
             self._book(request.entries)
         elif isinstance(request, ReadAccounts):
             return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode(self._accounts(request))))
+        elif isinstance(request, ReadLoad):
+            return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode(Load(since_s=1.0))))
         elif isinstance(request, ListCalls):
             return Reply(id=request.id, result=msgspec.Raw(msgspec.msgpack.encode([])))
         elif isinstance(request, EndCall):

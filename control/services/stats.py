@@ -1,0 +1,444 @@
+"""How calls went, from their sums: by time, and by customer, provider, route, prefix or code.
+
+Calls count where their INVITE came, on the clocks of the customer, or of any zone that is asked for. Sums
+come from minutes and quarters of an hour (`control.services.rollups`); the database divides them into
+hours and days, so an answer costs what its own owner's time costs, however many others call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import ColumnElement, Select, Table, case, func, literal, literal_column, select
+
+from control.services.context import Context
+from control.services.errors import NotFound, invalid
+from control.services.fields import Id, Label, Moment, check_time_zone, moment_ms, ms_moment
+from control.services.periods import day_at, day_start_ms
+from control.services.quality import Quality, quality
+from control.services.rollups import ALL, MINUTE_MS, MINUTES_KEPT_MS, QUARTER_MS
+from control.services.time_slots import DAY_MS, HOUR_MS, UNITS, Piece, Slot, Step, pieces, slot_of
+from control.store import tables
+from control.store.engine import Tx
+from control.store.rollup_tables import (
+    SUMS,
+    call_rollups,
+    load_peaks,
+    prefix_rollups,
+    provider_rollups,
+)
+from rating.money import format_amount
+
+Group = Literal["customer", "provider", "route", "prefix", "code"]
+
+SLOTS_MAX: Final = 3_000
+"""Steps of one answer; more are asked for in parts."""
+ROWS_MAX: Final = 20_000
+PrefixDigits = Annotated[str, Meta(max_length=20, pattern=r"^[0-9]+$(?!\n)")]
+
+
+class StatsQuery(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
+):
+    group: Annotated[Group | None, Meta(description="A row for each of these, instead of one for all.")] = None
+    step: Annotated[
+        Step | None,
+        Meta(description="A row for each of these on the zone's clocks; left out: one for the whole time."),
+    ] = None
+    since: Annotated[
+        Moment | None,
+        Meta(description="Of INVITEs. Left out: the last three hours, the day, 30 days or 12 months, by the step."),
+    ] = None
+    until: Annotated[Moment | None, Meta(description="Left out: now.")] = None
+    time_zone: Annotated[
+        Label | None, Meta(description="Whose days, months and hours; left out: the customer's, or UTC.")
+    ] = None
+    customer_id: Id | None = None
+    provider_id: Annotated[Id | None, Meta(description="Attempts at its gateways, instead of calls.")] = None
+    route_id: Annotated[Id | None, Meta(description="An ingress route.")] = None
+    prefix: Annotated[PrefixDigits | None, Meta(description="Prefixes of sell cards that begin so.")] = None
+    code: Annotated[int, Meta(ge=0, le=999)] | None = None
+    """A final SIP status."""
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="Of groups, those with the most attempts first.")] = 100
+
+
+class OwnStatsQuery(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
+):
+    """The same, as the path or the login says whose."""
+
+    group: Annotated[Literal["route", "prefix", "code"] | None, Meta(description="A row for each of these.")] = None
+    step: Step | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    time_zone: Annotated[Label | None, Meta(description="Left out: the customer's.")] = None
+    route_id: Id | None = None
+    prefix: PrefixDigits | None = None
+    code: Annotated[int, Meta(ge=0, le=999)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+
+
+class ProviderStatsQuery(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
+):
+    group: Annotated[Literal["code"] | None, Meta(description="A row for each final SIP status.")] = None
+    step: Step | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    time_zone: Annotated[Label | None, Meta(description="Left out: UTC.")] = None
+    code: Annotated[int, Meta(ge=0, le=999)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+
+
+class Figures(Quality, frozen=True, kw_only=True):
+    """What calls of one currency came to, corrections in."""
+
+    currency: str
+    minutes: float
+    """Of talk, four decimals."""
+    billed_minutes: float
+    net: str
+    """What they were sold for."""
+    tax: str
+    charge: str
+    """Net and tax."""
+    cost: str
+    profit: str
+    """Net less cost."""
+    codes: dict[str, int]
+    """Attempts by final SIP status; empty where rows are by prefix."""
+
+
+class StatsRow(Figures, frozen=True, kw_only=True):
+    at: Moment
+    """Where the step begins, or the whole time …"""
+    until: Moment
+    """… and ends."""
+    key: str | None
+    """Id, prefix or code of the group; route 0 is none."""
+    name: str
+    cps: float
+    """Mean of new calls a second, four decimals."""
+    cps_max: int | None
+    """The most that were let in within a second, and up at once: as seen by looking every second, of all
+    calls, of a customer or of a provider; none of what was not watched."""
+    channels_max: int | None
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True, rename={"since": "from", "until": "to"}):
+    since: Moment
+    """As asked for, to whole quarters of an hour, or minutes …"""
+    until: Moment
+    time_zone: str
+    step: str | None
+    group: str | None
+    is_complete: bool
+    """False while calls that were stored before there were sums are still being added."""
+    is_cut: bool
+    """There are more groups than `limit`."""
+    items: list[StatsRow]
+    """By time, then by attempts. Steps without calls are left out."""
+
+
+_GROUPS: Final[dict[Group, tuple[Table, str]]] = {
+    "customer": (call_rollups, "customer_id"),
+    "provider": (provider_rollups, "provider_id"),
+    "route": (call_rollups, "route_id"),
+    "prefix": (prefix_rollups, "prefix"),
+    "code": (call_rollups, "status"),
+}
+_DEFAULTS: Final[dict[Step | None, int]] = {None: DAY_MS, "minute": 3 * HOUR_MS, "hour": DAY_MS, "day": 29 * DAY_MS}
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A query with all that it leaves open filled in."""
+
+    table: Table
+    column: ColumnElement[Any] | None
+    where: tuple[ColumnElement[bool], ...]
+    owner: tuple[Literal["customer", "provider"], int] | None
+    """Whose peaks go with the rows; id 0 is all."""
+    step: Step | None
+    start_ms: int
+    end_ms: int
+    time_zone: str
+
+
+async def read(ctx: Context, query: StatsQuery) -> Stats:
+    """One answer.
+
+    Raises:
+        NotFound: no such customer or provider.
+        Invalid: filters that do not go together, or more steps than one answer holds.
+    """
+    async with ctx.store.read() as tx:
+        asked = await _fill_in(ctx, tx, query)
+        complete = await is_complete(tx)
+        found, is_cut = await _read_rows(tx, asked, query.limit)
+        peaks = await _read_peaks(tx, asked, query, found)
+        names = await _names(tx, query.group, {key for _, key, _ in found})
+    items = [
+        _row(slot, key, figures(sums, currency), peaks.get((slot, key)), names)
+        for (slot, key, currency), sums in found.items()
+    ]
+    items.sort(key=lambda row: (row.at, -row.attempts, row.key or "", row.currency))
+    return Stats(
+        since=ms_moment(asked.start_ms),
+        until=ms_moment(asked.end_ms),
+        time_zone=asked.time_zone,
+        step=query.step,
+        group=query.group,
+        is_complete=complete,
+        is_cut=is_cut,
+        items=items,
+    )
+
+
+async def is_complete(tx: Tx) -> bool:
+    state = tables.METADATA.tables["rollup_state"].c
+    return bool((await tx.execute(select(state.cursor_number >= state.upto_number))).scalar_one())
+
+
+async def _fill_in(ctx: Context, tx: Tx, query: StatsQuery) -> Asked:
+    table, where = _table_of(query)
+    zone = await _zone_of(tx, query)
+    start_ms, end_ms = _range_of(ctx, query, zone)
+    column = None
+    if query.group is not None:
+        column = table.c[_GROUPS[query.group][1]]
+    owner: tuple[Literal["customer", "provider"], int] | None = None
+    if (query.route_id, query.prefix, query.code) == (None, None, None) and query.group in (
+        None,
+        "customer",
+        "provider",
+    ):
+        is_provider = table is provider_rollups
+        # Of providers together nothing is watched: one call is tried at several.
+        if query.provider_id is not None or not is_provider or query.group == "provider":
+            owner = ("provider", query.provider_id or 0) if is_provider else ("customer", query.customer_id or 0)
+    return Asked(table, column, where, owner, query.step, start_ms, end_ms, zone)
+
+
+def _table_of(query: StatsQuery) -> tuple[Table, tuple[ColumnElement[bool], ...]]:
+    """Where the sums are that answer the question, and the conditions on them."""
+    table = call_rollups
+    if query.provider_id is not None or query.group == "provider":
+        table = provider_rollups
+    elif query.prefix is not None or query.group == "prefix":
+        table = prefix_rollups
+    if query.group is not None and query.group != "code" and _GROUPS[query.group][0] is not table:
+        raise invalid("group", "not together with this filter")
+    columns = {"customer_id": "customer_id", "provider_id": "provider_id", "route_id": "route_id", "code": "status"}
+    where: list[ColumnElement[bool]] = []
+    for name, column in columns.items():
+        value = getattr(query, name)
+        if value is None:
+            continue
+        if column not in table.c:
+            raise invalid(name, "not together with this group or filter")
+        where.append(table.c[column] == value)
+    if query.group == "code" and "status" not in table.c:
+        raise invalid("group", "codes are not kept by prefix")
+    if query.prefix is not None:
+        if table is not prefix_rollups:
+            raise invalid("prefix", "not together with this group or filter")
+        where.append(table.c.prefix.startswith(query.prefix, autoescape=True))
+    if table is call_rollups and (query.customer_id, query.route_id) == (None, None) and query.group in (None, "code"):
+        where.append(table.c.customer_id == ALL)
+    return table, tuple(where)
+
+
+async def _zone_of(tx: Tx, query: StatsQuery) -> str:
+    zone = None
+    for name, table in (("customer", tables.customers), ("provider", tables.providers)):
+        row_id = getattr(query, f"{name}_id")
+        if row_id is None:
+            continue
+        columns = table.c.time_zone if name == "customer" else table.c.id
+        zone = (await tx.execute(select(columns).where(table.c.id == row_id))).scalar_one_or_none()
+        if zone is None:
+            raise NotFound(name, row_id)
+    if query.time_zone is not None:
+        check_time_zone("time_zone", query.time_zone)
+        return query.time_zone
+    return zone if isinstance(zone, str) else "UTC"
+
+
+def _range_of(ctx: Context, query: StatsQuery, zone: str) -> tuple[int, int]:
+    """From and to, on whole minutes or quarters of an hour."""
+    now_ms = ctx.now_ms()
+    end_ms = now_ms if query.until is None else moment_ms("to", query.until)
+    if query.since is not None:
+        start_ms = moment_ms("from", query.since)
+    elif query.step in ("day", None):
+        start_ms = day_start_ms(day_at(end_ms - (_DEFAULTS[query.step] if query.step else 0), zone), zone)
+    elif query.step == "month":
+        last = day_at(end_ms, zone)
+        start_ms = day_start_ms(last.replace(year=last.year - 1, day=1), zone)
+    else:
+        start_ms = end_ms - _DEFAULTS[query.step]
+    if query.step == "minute" and start_ms < now_ms - MINUTES_KEPT_MS:
+        raise invalid("from", f"minutes are kept for {MINUTES_KEPT_MS // DAY_MS} days")
+    grain = MINUTE_MS if query.step == "minute" else QUARTER_MS
+    start_ms -= start_ms % grain
+    end_ms += -end_ms % grain
+    if start_ms >= end_ms:
+        raise invalid("to", "not after from")
+    unit = DAY_MS if query.step is None else UNITS[query.step]
+    if (end_ms - start_ms) // unit > SLOTS_MAX:
+        raise invalid("from", f"more than {SLOTS_MAX} steps; ask for less, or for longer ones")
+    return start_ms, end_ms
+
+
+_BY_SLOT: Final[tuple[ColumnElement[Any], ...]] = (literal_column("piece"), literal_column("slot"))
+"""By their names: an expression with parameters is not the same one twice to PostgreSQL."""
+_Key = tuple[Slot, str | None, str]
+"""Step, group and currency."""
+
+
+async def _read_rows(tx: Tx, asked: Asked, limit: int) -> tuple[dict[_Key, dict[str, Any]], bool]:
+    where, is_cut = asked.where, False
+    if asked.column is not None:
+        most = func.sum(asked.table.c.attempts)
+        query = _within(select(asked.column, most), asked).group_by(asked.column).order_by(most.desc(), asked.column)
+        keys = [row[0] for row in await tx.execute(query.limit(limit + 1))]
+        is_cut = len(keys) > limit
+        where = (*where, asked.column.in_(keys[:limit]))
+    found = await read_sums(tx, msgspec.structs.replace(asked, where=where))
+    if len(found) > ROWS_MAX:
+        raise invalid("limit", f"more than {ROWS_MAX} rows; ask for fewer groups or for longer steps")
+    return found, is_cut
+
+
+def _within(query: Select[Any], asked: Asked) -> Select[Any]:
+    table = asked.table
+    owner = table.primary_key.columns[0]
+    owners = tables.providers.c.id if owner.name == "provider_id" else tables.customers.c.id
+    # Rows stand by owner and then by time: owner after owner, each begins where it should.
+    query = query.select_from(table).where(table.c.at_ms >= asked.start_ms, table.c.at_ms < asked.end_ms, *asked.where)
+    if any(owner is part for condition in asked.where for part in condition.get_children()):
+        return query
+    return query.where(owner.in_(select(owners)))
+
+
+async def read_sums(tx: Tx, asked: Asked) -> dict[_Key, dict[str, Any]]:
+    """Sums by step, group and currency; `codes` are attempts by status."""
+    table = asked.table
+    found_pieces = pieces(asked.time_zone, asked.start_ms, asked.end_ms)
+    piece, number = _slot_columns(table.c.at_ms, asked, found_pieces)
+    names = SUMS[table.name]
+    status = table.c.status if "status" in table.c else literal(None)
+    group = literal(None) if asked.column is None else asked.column
+    keys = [piece.label("piece"), number.label("slot"), group.label("grouped"), table.c.currency, status.label("code")]
+    query = _within(select(*keys, *(func.sum(table.c[name]).label(name) for name in names)), asked)
+    grouped = [*_BY_SLOT, *(part for part in (asked.column, table.c.currency) if part is not None)]
+    if "status" in table.c:
+        grouped.append(table.c.status)
+    found: dict[_Key, dict[str, Any]] = {}
+    slots: dict[tuple[int, int], Slot] = {}
+    for row in (await tx.execute(query.group_by(*grouped))).mappings():
+        place = (int(row["piece"]), int(row["slot"]))
+        if place not in slots:
+            slots[place] = _slot(asked, found_pieces[place[0]], place[1])
+        key = (slots[place], None if row["grouped"] is None else str(row["grouped"]), row["currency"])
+        sums = found.setdefault(key, {**dict.fromkeys(names, 0), "codes": {}})
+        for name in names:
+            sums[name] += int(row[name])
+        if row["code"] is not None and row["attempts"]:
+            sums["codes"][str(row["code"])] = sums["codes"].get(str(row["code"]), 0) + int(row["attempts"])
+    return found
+
+
+def _slot_columns(
+    at: ColumnElement[Any], asked: Asked, found: Sequence[Piece]
+) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Which piece of time a row is in, and which step of it, for the database to group by."""
+    if asked.step is None:
+        return literal(0), literal(0)
+    unit = UNITS[asked.step]
+    place: ColumnElement[Any] = literal(0)
+    offset: ColumnElement[Any] = literal(found[0].offset_ms)
+    if len(found) > 1:
+        later = list(enumerate(found))[:0:-1]
+        place = case(*((at >= piece.start_ms, literal(n)) for n, piece in later), else_=place)
+        offset = case(*((at >= piece.start_ms, literal(piece.offset_ms)) for _, piece in later), else_=offset)
+    return place, (at + offset) // literal(unit)
+
+
+def _slot(asked: Asked, piece: Piece, number: int) -> Slot:
+    if asked.step is None:
+        return Slot(asked.start_ms, asked.end_ms)
+    return slot_of(asked.step, asked.time_zone, piece, number, asked.start_ms, asked.end_ms)
+
+
+async def _read_peaks(
+    tx: Tx, asked: Asked, query: StatsQuery, found: dict[_Key, dict[str, Any]]
+) -> dict[tuple[Slot, str | None], tuple[int, int]]:
+    """Most channels and CPS of each row that has somebody who was watched."""
+    if asked.owner is None or not found:
+        return {}
+    c = load_peaks.c
+    owner, owner_id = asked.owner
+    found_pieces = pieces(asked.time_zone, asked.start_ms, asked.end_ms)
+    piece, number = _slot_columns(c.at_ms, asked, found_pieces)
+    ids = [owner_id] if query.group is None else sorted({int(key or 0) for _, key, _ in found})
+    statement = select(
+        *(piece.label("piece"), number.label("slot"), c.owner_id),
+        *(func.max(c.channels).label("channels"), func.max(c.cps).label("cps")),
+    ).where(c.owner == owner, c.owner_id.in_(ids), c.at_ms >= asked.start_ms, c.at_ms < asked.end_ms)
+    peaks: dict[tuple[Slot, str | None], tuple[int, int]] = {}
+    for row in (await tx.execute(statement.group_by(*_BY_SLOT, c.owner_id))).mappings():
+        slot = _slot(asked, found_pieces[int(row["piece"])], int(row["slot"]))
+        place = (slot, None if query.group is None else str(row["owner_id"]))
+        channels, cps = peaks.get(place, (0, 0))
+        peaks[place] = max(channels, row["channels"]), max(cps, row["cps"])
+    return peaks
+
+
+async def _names(tx: Tx, group: Group | None, keys: set[str | None]) -> dict[str, str]:
+    """What a group's id is called."""
+    named = {"customer": tables.customers, "provider": tables.providers, "route": tables.ingress_routes}
+    wanted = sorted(key for key in keys if key is not None)
+    if group in named:
+        c = named[group].c
+        query = select(c.id, c.name).where(c.id.in_([int(key) for key in wanted]))
+        return {str(row_id): name for row_id, name in await tx.execute(query)}
+    return {}
+
+
+def figures(sums: dict[str, Any], currency: str) -> dict[str, Any]:
+    """Fields of `Figures` from sums of a table."""
+    net, tax, cost = sums["net_nanos"], sums.get("tax_nanos", 0), sums["cost_nanos"]
+    measured = quality(
+        *(sums[name] for name in ("attempts", "answered", "effective", "duration_ms", "pdd_ms", "pdd_calls"))
+    )
+    return {
+        **msgspec.structs.asdict(measured),
+        "currency": currency,
+        "minutes": round(sums["duration_ms"] / 60_000, 4),
+        "billed_minutes": round(sums["billed_s"] / 60, 4),
+        "net": format_amount(net),
+        "tax": format_amount(tax),
+        "charge": format_amount(net + tax),
+        "cost": format_amount(cost),
+        "profit": format_amount(net - cost),
+        "codes": dict(sorted(sums["codes"].items())),
+    }
+
+
+def _row(
+    slot: Slot, key: str | None, shown: dict[str, Any], peaks: tuple[int, int] | None, names: dict[str, str]
+) -> StatsRow:
+    return StatsRow(
+        **shown,
+        at=ms_moment(slot.start_ms),
+        until=ms_moment(slot.end_ms),
+        key=key,
+        name=names.get(key or "", ""),
+        cps=round(shown["attempts"] * 1000 / (slot.end_ms - slot.start_ms), 4),
+        channels_max=None if peaks is None else peaks[0],
+        cps_max=None if peaks is None else peaks[1],
+    )
