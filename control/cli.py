@@ -16,6 +16,7 @@ import typer
 
 from config.settings import SettingsError
 from control.apply import ApplyError, Plan, Step, read_file
+from control.cli_billing import invoice
 from control.cli_calls import calls, cdr
 from control.cli_common import (
     CommandError,
@@ -49,6 +50,7 @@ app.add_typer(cdr, name="cdr")
 app.add_typer(calls, name="calls")
 app.add_typer(dids, name="dids")
 app.add_typer(recalculate, name="recalculate")
+app.add_typer(invoice, name="invoice")
 app.command()(price)
 app.command()(replay)
 app.command(context_settings={"ignore_unknown_options": True})(pay)

@@ -46,7 +46,7 @@ BILLING_ROUTES: Final = (
         handler=read_usage,
         summary="Read how much of the free minutes of the period that runs is left.",
         role="read-only",
-        reply=customer_packages.Usage,
+        reply=customer_packages.PackageUsage,
     ),
     Route(
         method="POST",

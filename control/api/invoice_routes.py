@@ -133,7 +133,7 @@ INVOICE_ROUTES: Final = (
         handler=read_profile,
         summary="Read how a customer is invoiced.",
         role="read-only",
-        reply=invoicing.Profile,
+        reply=invoicing.InvoiceProfile,
     ),
     Route(
         method="PATCH",
@@ -141,8 +141,8 @@ INVOICE_ROUTES: Final = (
         handler=change_profile,
         summary="Change how a customer is invoiced: the fields sent and no other.",
         role="billing",
-        patches=invoicing.ProfileNew,
-        reply=invoicing.Profile,
+        patches=invoicing.InvoiceProfileNew,
+        reply=invoicing.InvoiceProfile,
     ),
     Route(
         method="GET",

@@ -146,7 +146,10 @@ def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]
 def _body(route: Route, schema_of: dict[Any, dict[str, Any]], components: dict[str, Any]) -> dict[str, Any] | None:
     if route.body is bytes:
         file = {"schema": {"type": "string", "format": "binary"}}
-        return {"text/csv": file, "multipart/form-data": {"schema": {"type": "object", "properties": {"file": {}}}}}
+        return {
+            route.file_type: file,
+            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": {}}}},
+        }
     kind = route.patches or route.shown or route.body
     if kind is None:
         return None

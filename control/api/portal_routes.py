@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from litestar.response import Stream
 
 from control.api.client_portal_routes import CLIENT_PORTAL_ROUTES
+from control.api.portal_bill_routes import PORTAL_BILL_ROUTES
 from control.api.portal_number_routes import PORTAL_NUMBER_ROUTES
 from control.api.routing import Call, Route, address_of, bearer_of
 from control.api.stats_routes import PORTAL_STATS_ROUTES
@@ -292,6 +293,7 @@ PORTAL_ROUTES: Final = (
     ),
     *PORTAL_NUMBER_ROUTES,
     *CLIENT_PORTAL_ROUTES,
+    *PORTAL_BILL_ROUTES,
 )
 
 _CONTACT: Final = "/contacts/{row_id:int}"

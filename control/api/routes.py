@@ -13,6 +13,7 @@ from control.api.client_billing_routes import CLIENT_BILLING_ROUTES
 from control.api.client_routes import CLIENT_ROUTES
 from control.api.client_service_routes import CLIENT_SERVICE_ROUTES
 from control.api.client_wizard_routes import CLIENT_WIZARD_ROUTES
+from control.api.contract_routes import CONTRACT_ROUTES
 from control.api.credit_routes import CREDIT_ROUTES
 from control.api.crud import Owner, noun_routes
 from control.api.customer_routes import CUSTOMER_ROUTES
@@ -306,6 +307,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *MONEY_ROUTES,
     *BILLING_ROUTES,
     *INVOICE_ROUTES,
+    *CONTRACT_ROUTES,
     *CREDIT_ROUTES,
     *RECALCULATION_ROUTES,
     *REGISTRATION_ROUTES,

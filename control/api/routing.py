@@ -72,6 +72,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: Any = None
     """Type of the JSON body; `bytes` where the handler reads the stream itself."""
+    file_type: str = "text/csv"
+    """What a body of `bytes` is."""
     reply: Any = None
     """Type of the answer; None: 204. A `str` is a media type that is not JSON."""
     status: int = 200

@@ -17,7 +17,7 @@ from control.services import document_mail, free_minutes, invoice_runs, invoices
 from control.services.context import Context
 from control.services.errors import ServiceError
 
-LOOK_S: Final = 30.0
+LOOK_S: Final = 15.0
 """How late after midnight a period is charged."""
 
 PARTS: Final[tuple[tuple[str, Callable[[Context], Awaitable[int]]], ...]] = (

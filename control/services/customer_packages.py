@@ -102,7 +102,7 @@ class ChargeQuery(ListQuery, frozen=True, kw_only=True):
     pass
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class PackageUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Free minutes of the period that runs now, in seconds."""
 
     period: date | None
@@ -240,26 +240,28 @@ def charge_shown(row: RowMapping) -> ChargeShown:
     )
 
 
-async def usage(ctx: Context, row_id: int) -> Usage:
+async def usage(ctx: Context, row_id: int) -> PackageUsage:
     """How much of the free minutes of the period that runs is left."""
     async with ctx.store.read() as tx:
         await CUSTOMER_PACKAGES.row(tx, row_id)
         return await usage_of(tx, await read_assignment(tx, row_id), ctx.now_ms())
 
 
-async def usage_of(tx: Tx, assignment: Assignment, now_ms: int) -> Usage:
+async def usage_of(tx: Tx, assignment: Assignment, now_ms: int) -> PackageUsage:
     period = assignment.period_at(now_ms)
     part = assignment.part_of(period)
     today = day_at(now_ms, assignment.zone)
     if assignment.terms.free_minutes is None or part is None or not part.first <= today < part.until:
-        return Usage(period=None, last_day=None, free_s=0, used_s=0, left_s=0)
+        return PackageUsage(period=None, last_day=None, free_s=0, used_s=0, left_s=0)
     free_s = allowance_s(assignment, now_ms)
     c = package_credits.c
     used = select(func.coalesce(func.sum(c.seconds), 0)).where(
         c.customer_package_id == assignment.id, c.period == period.key
     )
     used_s = int((await tx.execute(used)).scalar_one())
-    return Usage(period=part.first, last_day=part.last, free_s=free_s, used_s=used_s, left_s=max(0, free_s - used_s))
+    return PackageUsage(
+        period=part.first, last_day=part.last, free_s=free_s, used_s=used_s, left_s=max(0, free_s - used_s)
+    )
 
 
 def allowance_s(assignment: Assignment, at_ms: int) -> int:

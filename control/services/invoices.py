@@ -32,7 +32,7 @@ from control.services.invoice_views import (
     taxes_of,
     values_of,
 )
-from control.services.invoicing import ProfileNew, profile_of, profile_row
+from control.services.invoicing import InvoiceProfileNew, profile_of, profile_row
 from control.services.number_series import draw
 from control.services.outbox import emit
 from control.services.pages import Page, read_page
@@ -204,7 +204,7 @@ async def _span(tx: Tx, customer: RowMapping, new: InvoiceNew, now_ms: int) -> S
     return make_span(zone, first, last + timedelta(days=1), before)
 
 
-def rule_of(profile: ProfileNew) -> Rule:
+def rule_of(profile: InvoiceProfileNew) -> Rule:
     """By the month where a profile has no period of its own."""
     return Rule("monthly") if profile.frequency == "never" else Rule(profile.frequency, profile.day)
 
@@ -351,7 +351,7 @@ def seller_party(ctx: Context) -> Party:
     )
 
 
-def buyer_party(customer: RowMapping, profile: ProfileNew) -> Party:
+def buyer_party(customer: RowMapping, profile: InvoiceProfileNew) -> Party:
     return Party(
         name=profile.billing_name or customer["name"],
         address=(profile.billing_address or customer["address"]).strip(),

@@ -26,7 +26,7 @@ from control.store.invoice_tables import invoice_profiles, invoices
 DAY_MAX = {"never": 31, "daily": 1, "weekly": 7, "monthly": 31}
 
 
-class ProfileNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class InvoiceProfileNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     frequency: Literal["never", "daily", "weekly", "monthly"] = "never"
     """How often an invoice is made by itself, from the period that runs when it is set; `never`: on demand alone."""
     day: Annotated[int, Meta(ge=1, le=31)] = 1
@@ -49,7 +49,7 @@ class ProfileNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The customer's own: an order or a cost centre."""
 
 
-class Profile(ProfileNew, frozen=True, kw_only=True):
+class InvoiceProfile(InvoiceProfileNew, frozen=True, kw_only=True):
     customer_id: int
     row_version: int
     """0 while nobody has set anything."""
@@ -58,13 +58,13 @@ class Profile(ProfileNew, frozen=True, kw_only=True):
     updated_at: Moment | None
 
 
-async def read(ctx: Context, customer_id: int) -> Profile:
+async def read(ctx: Context, customer_id: int) -> InvoiceProfile:
     async with ctx.store.read() as tx:
         await customer_row(tx, customer_id)
         return _shown(customer_id, await profile_row(tx, customer_id))
 
 
-async def change_profile(ctx: Context, customer_id: int, sent: dict[str, Any], expected: int | None) -> Profile:
+async def change_profile(ctx: Context, customer_id: int, sent: dict[str, Any], expected: int | None) -> InvoiceProfile:
     """Change the fields in `sent`; what is not set yet has its default."""
     async with ctx.change() as change:
         customer = await live_customer_row(change.tx, customer_id)
@@ -75,7 +75,7 @@ async def change_profile(ctx: Context, customer_id: int, sent: dict[str, Any], e
         for version, is_precondition in ((expected, True), (read_version, False)):
             if version is not None and version != before.row_version:
                 raise LostRace(version, before.row_version, is_precondition=is_precondition)
-        new = convert({**_fields(before), **sent}, ProfileNew)
+        new = convert({**_fields(before), **sent}, InvoiceProfileNew)
         _check(new)
         values = msgspec.to_builtins(new)
         values |= {"row_version": before.row_version + 1, "updated_ms": change.now_ms}
@@ -108,27 +108,27 @@ async def _last_until(tx: Tx, customer_id: int) -> str | None:
     return until
 
 
-def profile_of(row: RowMapping | None) -> ProfileNew:
+def profile_of(row: RowMapping | None) -> InvoiceProfileNew:
     """What a customer's row says, or what holds without one."""
     if row is None:
-        return ProfileNew()
-    return convert({name: row[name] for name in ProfileNew.__struct_fields__}, ProfileNew)
+        return InvoiceProfileNew()
+    return convert({name: row[name] for name in InvoiceProfileNew.__struct_fields__}, InvoiceProfileNew)
 
 
-def _check(new: ProfileNew) -> None:
+def _check(new: InvoiceProfileNew) -> None:
     if new.day > DAY_MAX[new.frequency]:
         raise invalid("day", f"1 to {DAY_MAX[new.frequency]} with frequency {new.frequency}")
     for place, address in enumerate(new.recipients):
         check_email(f"recipients[{place}]", address)
 
 
-def _fields(profile: Profile) -> dict[str, Any]:
-    return {name: getattr(profile, name) for name in ProfileNew.__struct_fields__}
+def _fields(profile: InvoiceProfile) -> dict[str, Any]:
+    return {name: getattr(profile, name) for name in InvoiceProfileNew.__struct_fields__}
 
 
-def _shown(customer_id: int, row: RowMapping | None) -> Profile:
+def _shown(customer_id: int, row: RowMapping | None) -> InvoiceProfile:
     since = None if row is None else row["since_day"]
-    return Profile(
+    return InvoiceProfile(
         **msgspec.structs.asdict(profile_of(row)),
         customer_id=customer_id,
         row_version=0 if row is None else row["row_version"],

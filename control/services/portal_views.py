@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from control.services import cdr_detail, cdrs, latest_calls, live_calls
@@ -29,6 +29,7 @@ from control.services.live_calls import CallQuery
 from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
 from control.services.sip_users import SIP_USERS, SipUserQuery
 from control.store import tables
+from control.store.invoice_tables import payment_allocations
 from rating.money import format_amount
 
 EXPORT_ROWS: Final = 500
@@ -180,6 +181,8 @@ class OwnPayment(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Moment
     completed_at: Moment | None
     reversed_at: Moment | None
+    allocated: str
+    """Of it, what invoices were paid with."""
 
 
 class OwnQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -296,9 +299,14 @@ async def page_latest(ctx: Context, query: CustomerLatestQuery) -> OwnLatest:
 
 async def page_payments(ctx: Context, query: OwnQuery) -> Page[OwnPayment]:
     """The youngest first, with what of their descriptions is for the customer."""
-    payments, customers = tables.payments, tables.customers
+    payments, customers, allocated = tables.payments, tables.customers, payment_allocations.c
+    taken = (
+        select(func.coalesce(func.sum(allocated.amount_nanos), 0))
+        .where(allocated.payment_id == payments.c.id, allocated.released_ms.is_(None))
+        .scalar_subquery()
+    )
     statement = (
-        select(payments, customers.c.currency)
+        select(payments, customers.c.currency, taken.label("allocated"))
         .join(customers, customers.c.id == payments.c.customer_id)
         .where(payments.c.customer_id == own_customer_id(ctx))
         .order_by(payments.c.id.desc())
@@ -424,6 +432,7 @@ def _payment(row: RowMapping) -> OwnPayment:
         created_at=ms_moment(row["created_ms"]),
         completed_at=_moment(row["completed_ms"]),
         reversed_at=_moment(row["reversed_ms"]),
+        allocated=format_amount(int(row["allocated"])),
     )
 
 

@@ -11,6 +11,7 @@ from control.store import (  # noqa: F401  they join METADATA
     client_service_tables,
     client_tables,
     contact_tables,
+    contract_tables,
     did_tables,
     invoice_tables,
     minimum_payment_tables,

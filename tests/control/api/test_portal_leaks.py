@@ -18,6 +18,7 @@ from control.api.routing import Route
 from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
 from control.services.contact_accounts import ProfilePatch
 from switch.records import Attempt, Candidate
+from tests.fakes.billing import BILLING, assign, invoice, make_package
 from tests.fakes.control import START_MS, ControlPlane, live_call, with_control
 from tests.fakes.portal import PASSWORD, browser, make_contact, session
 from tests.fakes.stored_calls import store_calls, stored_call
@@ -43,6 +44,7 @@ async def fill(plane: ControlPlane, name: str, number: int) -> int:
     await plane.post(f"/customers/{customer}/sip-users", {"username": f"user{number}", "password": "secret word"})
     await make_number(plane, customer, number)
     await make_client(plane, customer, number)
+    await make_bills(plane, customer)
     await plane.post(
         f"/customers/{customer}/payments", {"total": f"{number}.75", "description": "Wire # only for staff"}
     )
@@ -93,6 +95,18 @@ async def make_client(plane: ControlPlane, customer: int, number: int) -> None:
     await plane.post("/broadband-usage", {"items": [usage]}, status=200)
 
 
+async def make_bills(plane: ControlPlane, customer: int) -> None:
+    """An invoice, a credit note on it and a package, with what staff alone may read of them."""
+    plane.ctx.billing = BILLING
+    package = await make_package(plane, name=f"Gold {customer}", cost="0.001234", notes="pays late", minimum_spend="1")
+    await assign(plane, package, customer, notes_private="pays late")
+    fee = {"amount": "-5", "kind": "fee", "reason": "only for staff", "description": "Porting"}
+    await plane.post(f"/customers/{customer}/adjustments", fee)
+    made = await invoice(plane, customer, to="2027-01-15", issue=True)
+    body = {"net": "1", "reason": "Wrong rate", "note": "only for staff"}
+    await plane.post(f"/invoices/{made['id']}/credit-notes", body)
+
+
 async def make_number(plane: ControlPlane, customer: int, number: int) -> None:
     """A DID with a provider and a cost, which rings at the customer's SIP user."""
     provider = await plane.make_provider(name=f"Secret Carrier {number}")
@@ -105,7 +119,8 @@ async def make_number(plane: ControlPlane, customer: int, number: int) -> None:
 
 
 def paths_of(route: Route, number: int) -> str:
-    return route.path.removeprefix("/portal").replace("{cdr_id:str}", f"{2 * number:032x}")
+    path = route.path.removeprefix("/portal").replace("{cdr_id:str}", f"{2 * number:032x}")
+    return path.replace("{invoice_id:int}", str(number)).replace("{note_id:int}", str(number))
 
 
 async def ask(client: httpx.AsyncClient, route: Route, number: int) -> httpx.Response:
@@ -159,6 +174,8 @@ async def test_no_answer_has_a_field_or_a_text_of_vendors_costs_or_staff(plane: 
                 continue
             answer = await ask(client, route, 1)
             assert answer.status_code == 200, (route.path, answer.text)
+            if answer.headers["content-type"] == "application/pdf":
+                continue  # made of what `test_portal_bills.py` reads; its streams are compressed
             text = answer.text
             kind = answer.headers["content-type"]
             if kind == PARQUET:
