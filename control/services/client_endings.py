@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
-from control.services import occupancies
+from control.services import customer_packages, occupancies
 from control.services.client_users import CLIENT_USERS
 from control.services.context import Change, Context
 from control.services.did_life import release_numbers
@@ -30,7 +30,7 @@ from control.store.engine import Tx
 async def end_owned(ctx: Context, change: Change, client: RowMapping) -> None:
     """Of a client that became inactive.
 
-    From the day after its last one its rooms are free, and it buys nothing. Its numbers cool off, its
+    From the day after its last one its rooms are free, it buys nothing and has no packages. Its numbers cool off, its
     telephone services are off, and its networks are free for others. Users stay on record; without an
     active client their Wi-Fi accounts are off.
     """
@@ -45,6 +45,7 @@ async def end_owned(ctx: Context, change: Change, client: RowMapping) -> None:
     customer_id = (await change.tx.execute(query)).scalar_one_or_none()
     if customer_id is not None:
         await release_numbers(change, customer_id, f"client {client['name']} was decommissioned")
+        await customer_packages.end_all(change, customer_id, last)
     await TELEPHONE_SERVICES.end_all(change, client_id)
     await NETWORKS.end_all(change, client_id)
 

@@ -288,7 +288,7 @@ async def charge(ctx: Context, row_id: int, new: ChargeNow) -> Charged:
     return Charged(periods=count, is_preview=False)
 
 
-async def end_all(ctx: Context, change: Change, customer_id: int, last_day: date) -> int:
+async def end_all(change: Change, customer_id: int, last_day: date) -> int:
     """End what a customer has by this day, as where its client leaves; minimum days do not hold it back.
 
     Returns:

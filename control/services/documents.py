@@ -181,8 +181,11 @@ async def _credit_note_data(tx: Tx, row: RowMapping) -> dict[str, Any]:
         "tax_ppm": row["tax_ppm"],
         "net_nanos": row["net_nanos"],
     }
+    common = _common(row, "Credit note", details)
     return {
-        **_common(row, "Credit note", details),
+        **common,
+        # Nobody pays it.
+        "seller": {**common["seller"], "payment": []},
         "sections": _sections([line], decimals),
         "totals": [
             ["Net", _amount(row["net_nanos"], decimals)],

@@ -19,6 +19,7 @@ from control.store.package_tables import package_charges as charges_table
 from tests.fakes.billing import UNIT, assign, balance, call_at, entries, make_package, pass_time, store_calls
 from tests.fakes.control import ControlPlane, with_control
 from tests.fakes.databases import Database
+from tests.fakes.priced_calls import Exchange
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"retail": "-1"}, "retail"),
@@ -393,6 +394,47 @@ async def test_free_minutes_give_back_what_calls_to_the_destination_cost_until_t
     await store_calls(plane, call_at("2027-02-01T00:00:10+00:00", billed_s=300, net=3 * UNIT))
     await pass_time(plane, "2027-02-01T00:01:00+00:00")
     assert (await entries(plane, kind="package"))[-1]["amount"] == "3"
+
+
+@with_control
+async def test_what_was_given_back_follows_a_call_that_is_priced_anew(plane: ControlPlane) -> None:
+    exchange = await Exchange(plane).open()
+    await assign(plane, await make_package(plane, retail="0", free_minutes=60), start="2027-01-01")
+    await exchange.call(7_200_000)
+    plane.clock.ms += 3 * 3_600_000
+    await billing_runs.run_due(plane.ctx)
+    # 120 minutes at 0.015 and 20 %: half of it was free.
+    assert await exchange.balance() == -1_080_000_000
+    dearer = b"prefix,name,rate,increment\n44,UK,0.05,60/60\n"
+    rule = {"revision_id": await exchange.load(exchange.sell, dearer, activate=False)}
+    body = {"filters": {"day": "2027-01-15"}, "rule": rule, "reason": "the wrong list"}
+    run = await plane.post("/recalculations", body)
+    await plane.post(f"/recalculations/{run['id']}/apply", None, status=200)
+    for _ in range(2):
+        await billing_runs.run_due(plane.ctx)
+    assert await exchange.balance() == -3_600_000_000
+    undo = await plane.post(f"/recalculations/{run['id']}/undo", {"reason": "it was right"}, status=200)
+    await plane.post(f"/recalculations/{undo['id']}/apply", None, status=200)
+    for _ in range(2):
+        await billing_runs.run_due(plane.ctx)
+    assert await exchange.balance() == -1_080_000_000
+    assert [each["amount"] for each in await entries(plane, kind="package")] == ["1.08", "2.52", "-2.52"]
+
+
+@with_control
+async def test_a_client_that_is_decommissioned_is_given_back_the_days_after(plane: ControlPlane) -> None:
+    client = await plane.post("/clients", {"name": "Leaver", "status": "active"})
+    await plane.make_customer(client_id=client["id"])
+    package = await make_package(plane)
+    await assign(plane, package, start="2027-03-01")
+    await assign(plane, package, start="2027-06-01")
+    await pass_time(plane, "2027-03-10T12:00:00+00:00")
+    await plane.post(f"/clients/{client['id']}/decommission", {}, status=200)
+    assert await balance(plane) == -10 * UNIT
+    (mine,) = (await plane.get("/customers/1/customer-packages"))["items"]
+    assert (mine["last_day"], mine["next_charge"]) == ("2027-03-10", None)
+    await pass_time(plane, "2027-07-01T00:00:00+00:00")
+    assert await balance(plane) == -10 * UNIT
 
 
 @with_control
