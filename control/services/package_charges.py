@@ -24,7 +24,7 @@ from control.services.periods import LAST_DAY, Period, day_at, day_start_ms, per
 from control.store import tables
 from control.store.engine import Tx
 from control.store.package_tables import customer_packages, package_charges
-from rating.money import format_amount
+from rating.money import HALF_UP, STEPS, format_amount, round_ratio
 
 CHARGED_A_STEP: Final = 200
 """Charges in one transaction, for which nobody else writes."""
@@ -114,7 +114,7 @@ async def true_up(change: Change, assignment: Assignment) -> None:
     """After the end was moved: charge or give back what periods that were charged cost more or less by now."""
     c = package_charges.c
     query = (
-        select(c.period, c.step, c.quantity, c.net_nanos, c.cost_nanos)
+        select(c.period, c.step, c.quantity, c.net_nanos, c.tax_nanos, c.cost_nanos)
         .where(c.customer_package_id == assignment.id, c.kind == "period")
         .order_by(c.period, c.step)
     )
@@ -130,7 +130,9 @@ async def true_up(change: Change, assignment: Assignment) -> None:
         cost = wanted.cost_nanos - sum(row["cost_nanos"] for row in rows)
         if net or cost:
             shown = part or Period(period.first, period.first + timedelta(days=1))
-            await _charge(change, assignment, "period", period, shown, Sum(net, cost), len(rows), quantity)
+            first = rows[0]
+            tax = _tax_like(first["net_nanos"], first["tax_nanos"], net, assignment)
+            await _charge(change, assignment, "period", period, shown, Sum(net, cost), len(rows), quantity, tax)
 
 
 async def _run_spend(ctx: Context) -> int:
@@ -220,6 +222,14 @@ def _price(assignment: Assignment, period: Period, part: Period, quantity: int |
     return Sum(net, cost)
 
 
+def _tax_like(net_nanos: int, taxed_nanos: int, more_nanos: int, assignment: Assignment) -> int:
+    """Tax of a correction, by the rate that the period was charged with: the customer's may be another by now."""
+    decimals = decimals_of(assignment.terms.currency)
+    if net_nanos <= 0:
+        return tax_nanos(more_nanos, assignment.tax_ppm, decimals)
+    return round_ratio(more_nanos * taxed_nanos, net_nanos, STEPS[decimals], HALF_UP)
+
+
 async def _charge(
     change: Change,
     assignment: Assignment,
@@ -229,10 +239,12 @@ async def _charge(
     price: Sum,
     step: int = 0,
     quantity: int | None = None,
+    tax: int | None = None,
 ) -> None:
     """Write one charge with its entry; without one where nothing is to be paid."""
     quantity = assignment.quantity if quantity is None else quantity
-    tax = tax_nanos(price.net_nanos, assignment.tax_ppm, decimals_of(assignment.terms.currency))
+    if tax is None:
+        tax = tax_nanos(price.net_nanos, assignment.tax_ppm, decimals_of(assignment.terms.currency))
     entry_id = None
     if price.net_nanos:
         # A period counts from its beginning, missed spend for the period that missed it.
