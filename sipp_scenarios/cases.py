@@ -404,6 +404,38 @@ IDENTITY = (
         outcomes=(refused("no_ingress_route", 404),),
     ),
     Case(
+        name="number_rewritten",
+        what="The vendor gets the number that a rule makes, in From and as tel: identity, and one codec.",
+        callers=(Caller(scenario="uac_call_with_identity", options=("-key", "privacy", "none")),),
+        records=changes.numbers_rewritten,
+        outcomes=(ANSWERED,),
+        check=checks.vendor_was_told("44201230000", ["<tel:+44201230000>"]),
+    ),
+    Case(
+        name="caller_withheld",
+        what="A caller who asks for privacy is nobody to the vendor, and is priced as ever.",
+        callers=(Caller(scenario="uac_call_with_identity", options=("-key", "privacy", "user;id")),),
+        records=changes.numbers_rewritten,
+        outcomes=(ANSWERED,),
+        check=checks.vendor_was_told("anonymous", []),
+    ),
+    Case(
+        name="number_refused",
+        what="A calling number that no rule takes is refused.",
+        callers=(REFUSED,),
+        vendors=(TRAP,),
+        records=changes.british_numbers_only,
+        outcomes=(refused("cli_refused", 403),),
+    ),
+    Case(
+        name="no_codec_left",
+        what="An offer of nothing that the endpoint may use is refused with 488.",
+        callers=(Caller(scenario="uac_refused", finals=(488,)),),
+        vendors=(TRAP,),
+        records=changes.gsm_only,
+        outcomes=(refused("codecs_refused", 488),),
+    ),
+    Case(
         name="foreign_uri",
         what="A Request-URI with another host never chooses the next hop.",
         callers=(Caller(scenario="uac_foreign_uri", from_stranger=True, finals=(407,)),),
@@ -446,6 +478,17 @@ LIMITS = (
         outcomes=(
             Outcome(talk_ms=TALK, tries=(Try(0, 200, "answered"),), times=3),
             refused("channels_exceeded", 503, times=2),
+        ),
+    ),
+    Case(
+        name="bandwidth_cap",
+        what="Room for three calls of G.711, five at once: exactly three stand, two get 503.",
+        callers=(Caller(scenario="uac_call_or_refused", calls=5, calls_per_s=500, finals=(200, 503)),),
+        vendors=(Vendor(scenario="uas_answers", calls=3),),
+        records=changes.room_for_three_calls,
+        outcomes=(
+            Outcome(talk_ms=TALK, tries=(Try(0, 200, "answered"),), times=3),
+            refused("bandwidth_exceeded", 503, times=2),
         ),
     ),
     Case(

@@ -7,7 +7,18 @@ import hashlib
 from msgspec.structs import replace
 
 from sipp_scenarios.places import Place, with_changes
-from switch.snapshot import Client, Customer, Endpoint, Gateway, IngressRoute, Provider, Record, Revision, SipUser
+from switch.snapshot import (
+    Client,
+    CliRule,
+    Customer,
+    Endpoint,
+    Gateway,
+    IngressRoute,
+    Provider,
+    Record,
+    Revision,
+    SipUser,
+)
 
 PASSWORD = "correct horse"
 REALM = "tandem"
@@ -88,6 +99,28 @@ def three_channels(place: Place, records: list[Record]) -> list[Record]:
 
 def four_calls_a_second(place: Place, records: list[Record]) -> list[Record]:
     return with_changes(records, Customer, flow_speed_cps=4.0)
+
+
+def numbers_rewritten(place: Place, records: list[Record]) -> list[Record]:
+    """National numbers become international ones, each vendor is told of them as `tel:`, and PCMA alone is talked."""
+    rule = CliRule(
+        id=place.base, customer_id=place.base, match=r"^1555(\d+)$", action="rewrite", to=r"4420\1", position=1
+    )
+    records = with_changes(records, Endpoint, codecs=("PCMA",))
+    records = with_changes(records, Customer, allowed_headers=("X-Account",))
+    return [rule, *with_changes(records, Provider, send_pai="always", pai_format="tel")]
+
+
+def british_numbers_only(place: Place, records: list[Record]) -> list[Record]:
+    return [CliRule(id=place.base, customer_id=place.base, match="44", action="allow"), *records]
+
+
+def gsm_only(place: Place, records: list[Record]) -> list[Record]:
+    return with_changes(records, Endpoint, codecs=("GSM",))
+
+
+def room_for_three_calls(place: Place, records: list[Record]) -> list[Record]:
+    return with_changes(records, Endpoint, bandwidth_kbps=240)
 
 
 def gateway_transports(records: list[Record], transports: list[str], tls_port: int) -> list[Record]:

@@ -148,6 +148,41 @@ def vendor_was_sent(user: str) -> Callable[[Played], Faults]:
     return check
 
 
+def vendor_was_told(user: str, identities: list[str]) -> Callable[[Played], Faults]:
+    """The caller in From, what is asserted, one header of its own, and PCMA alone; the caller hears its own From."""
+
+    def check(played: Played) -> Faults:
+        faults: Faults = []
+        for message in [message for message in played.vendors[0] if is_first_invite(message)]:
+            if not message.header("From").partition("<")[2].startswith(f"sip:{user}@"):
+                faults.append(f"the vendor got From {message.header('From')!r}")
+            if message.headers("P-Asserted-Identity") != identities:
+                faults.append(f"the vendor got identities {message.headers('P-Asserted-Identity')}")
+            if "15559990000" in message.text or "15551230000" in message.text or "X-Secret" in message.text:
+                faults.append("the vendor got what it must not know")
+            if message.header("X-Account") != "7":
+                faults.append("the vendor did not get the header that may pass")
+            faults += pcma_alone(message)
+        answers = [m for m in played.callers[0] if m.is_received and m.status == 200 and m.method == "INVITE"]
+        for message in answers:
+            if "sip:15551230000@" not in message.header("From"):
+                faults.append(f"the caller got From {message.header('From')!r}")
+            faults += pcma_alone(message)
+        return faults if answers else [*faults, "nobody was answered"]
+
+    return check
+
+
+def pcma_alone(message: Message) -> Faults:
+    """Of the codecs; digits go with it. Its length is right, else SIPp would not have read it so."""
+    lines = [line for line in message.text.splitlines() if line.startswith(("m=", "a=rtpmap", "a=fmtp"))]
+    wanted = ["a=rtpmap:8 PCMA/8000", "a=rtpmap:101 telephone-event/8000"]
+    if len(lines) != 3 or not lines[0].endswith(" RTP/AVP 8 101") or lines[1:] != wanted:
+        return [f"{message.start_line} describes {lines}"]
+    size = len(message.text.partition("\n\n")[2].strip("\n").splitlines())
+    return [] if size >= 5 else [f"{message.start_line} lost lines of its body"]
+
+
 def redirect_was_not_followed(played: Played) -> Faults:
     """One CDR of one attempt, free; the trap of the place has been checked already."""
     if len(played.cdrs) != 1:

@@ -356,7 +356,9 @@ class InboundCall(BilledCall):
         if shown.is_anonymous:
             self.swap = anonymised(self.ingress.remote_value)
         host = self.hops.locals[chosen.flow.listener].shown_host
-        self.screen_out, self.screen_back = screens(customer, option.provider, shown, host)
+        self.screen_out, self.screen_back = screens(
+            customer, option.provider, shown, host, cli_out if is_changed else ""
+        )
 
     def _uri(self, number: str, gateway: Gateway, flow: Flow) -> bytes:
         host = f"[{gateway.host}]" if ":" in gateway.host and gateway.host[0] != "[" else gateway.host

@@ -177,16 +177,16 @@ def _screen(board: Board, call: BilledCall, admitted: Admitted, answered: Answer
     if admitted.did is not None and not answered.attempt.destination.startswith(NUMBER_START):
         call.screen_out, call.screen_back = inbound_screens(customer, provider, is_private)
         return
-    if is_plain(customer, provider, is_private):
+    is_changed = admitted.cli_out != admitted.cli_in
+    if not is_changed and is_plain(customer, provider, is_private):
         return
     shown = Presentation(True, False, "")
     if not is_private:
         # What the INVITE asserted is not known any more: later ones pass as they come, or say what is shown.
-        is_changed = admitted.cli_out != admitted.cli_in
         asserted = "" if is_changed else admitted.cli_out
         shown = present(customer, provider, admitted.cli_out, is_changed, asserted, False)
     host = board.hops.locals[answered.egress.heard_from.listener].shown_host
-    call.screen_out, call.screen_back = screens(customer, provider, shown, host)
+    call.screen_out, call.screen_back = screens(customer, provider, shown, host, admitted.cli_out if is_changed else "")
 
 
 def _limit_media(board: Board, call: BilledCall, admitted: Admitted, answered: Answered) -> None:

@@ -190,8 +190,9 @@ class RoutedCall(BilledCall):
     def _present(self, provider: Provider, flow: Flow) -> None:
         """Who this vendor is told is calling, and which headers pass it."""
         customer = self.plan.customer
-        if is_plain(customer, provider, self._is_private):
-            self.swap = self._own_swap
+        changed = "" if self._own_swap is None else self.plan.cli_out
+        if not changed and is_plain(customer, provider, self._is_private):
+            self.swap = None
             self.screen_out = self.screen_back = PLAIN
             return
         shown = present(
@@ -204,7 +205,7 @@ class RoutedCall(BilledCall):
         )
         self.swap = anonymised(self.ingress.remote_value) if shown.is_anonymous else self._own_swap
         host = self.hops.locals[flow.listener].shown_host
-        self.screen_out, self.screen_back = screens(customer, provider, shown, host)
+        self.screen_out, self.screen_back = screens(customer, provider, shown, host, changed)
 
     def _invite_for(self, gateway: Gateway, flow: Flow, number: str, branch: bytes) -> bytes:
         host = f"[{gateway.host}]" if ":" in gateway.host and gateway.host[0] != "[" else gateway.host

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 from switch.call.forwarding import Swap
-from switch.call.screen import NO_NAMES, PLAIN, Screen
+from switch.call.screen import ANONYMOUS_USER, NO_NAMES, PLAIN, Screen
 from switch.policy.presentation import Presentation, identity_uri
 from switch.snapshot import Customer, Provider
 from switch.wire.name_addr import NameAddr, replace_uri
@@ -18,15 +18,22 @@ ANONYMOUS: Final = b'"Anonymous" <sip:anonymous@anonymous.invalid>'
 """RFC 3323 §4.1.1.3."""
 
 
-def screens(customer: Customer, provider: Provider, shown: Presentation, host: bytes) -> tuple[Screen, Screen]:
+def screens(
+    customer: Customer, provider: Provider, shown: Presentation, host: bytes, changed: str = ""
+) -> tuple[Screen, Screen]:
     """Towards the vendor, and back to the customer.
 
     Args:
         host: ours, for identities that we assert in a SIP URI.
+        changed: the number that is shown in place of the one that came; empty: that one is.
     """
     allowed = _allowed(customer, provider)
     out = Screen(shown.passes_identity, identity_line(shown.asserted, provider.pai_format, host))
-    out.is_anonymous = shown.is_anonymous
+    if shown.is_anonymous:
+        out.is_anonymous = True
+        out.contact_user = ANONYMOUS_USER
+    elif changed:
+        out.contact_user = quote(changed, safe=USER_UNRESERVED).encode("ascii")
     out.allowed = allowed
     # Who answered is told to a customer that is trusted with identities, and to no other.
     return out, Screen(customer.trust_pai, b"", False, allowed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from switch.call.screen import PLAIN, Screen, without_user
+from switch.call.screen import PLAIN, Screen, with_user
 from switch.wire.headers import (
     CONTACT,
     CONTENT_LENGTH,
@@ -94,8 +94,8 @@ def forward_request(
             out.append(b"To: " + to_value)
         elif header == PROXY_AUTHORIZATION and drops_credentials:
             continue
-        elif header == CONTACT and screen.is_anonymous:
-            out.append(without_user(lines[index]))
+        elif header == CONTACT and screen.contact_user:
+            out.append(with_user(lines[index], screen.contact_user))
         else:
             if header == CONTENT_LENGTH:
                 if body is not None:
@@ -154,6 +154,8 @@ def forward_response(
             out.append(b"From: " + from_value)
         elif header == TO and to_value:
             out.append(b"To: " + to_value)
+        elif header == CONTACT and screen.contact_user:
+            out.append(with_user(lines[index], screen.contact_user))
         else:
             if header == CONTENT_LENGTH:
                 if body is not None:

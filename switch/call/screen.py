@@ -16,6 +16,7 @@ from switch.wire.name_addr import NameAddr
 from switch.wire.scan import unfold
 from switch.wire.uri import parse_uri
 
+ANONYMOUS_USER: Final = b"anonymous"
 NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 
@@ -25,7 +26,7 @@ class Screen:
     Args:
         passes_identity: P-Asserted-Identity and Remote-Party-ID go on as they came.
         identity: a line of our own for INVITEs that go this way; empty: none.
-        is_anonymous: Privacy has been done here: its header stays, and Contact loses its user.
+        is_anonymous: Privacy has been done here, and its header stays.
         allowed: names of `X-…` headers that go on, in lower case.
     """
 
@@ -39,6 +40,8 @@ class Screen:
         self.passes_identity: bool = passes_identity
         self.identity: bytes = identity
         self.is_anonymous: bool = is_anonymous
+        self.contact_user: bytes = ANONYMOUS_USER if is_anonymous else b""
+        """Stands in Contact for the user that would still tell the caller's number; empty: nothing does."""
         self.allowed: frozenset[bytes] = allowed
 
     def passes(self, header: int, line: bytes) -> bool:
@@ -56,8 +59,8 @@ PLAIN: Final = Screen()
 """Of calls between a customer and a vendor for whom nothing is set."""
 
 
-def without_user(contact_line: bytes) -> bytes:
-    """A Contact line whose URI does not tell the number; as it came where it cannot be read or is no SIP URI."""
+def with_user(contact_line: bytes, user: bytes) -> bytes:
+    """A Contact line with another user and no display name; as it came where it cannot be read or has no user."""
     value = unfold(contact_line.partition(b":")[2])
     try:
         address = NameAddr.parse(value)
@@ -71,4 +74,4 @@ def without_user(contact_line: bytes) -> bytes:
     rest = stripped[address.uri_start + len(address.uri) :]
     if address.is_bare:
         rest = b">" + rest
-    return b"Contact: <" + uri.scheme + b":anonymous" + address.uri[at:] + rest
+    return b"Contact: <" + uri.scheme + b":" + user + address.uri[at:] + rest

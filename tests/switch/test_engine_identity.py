@@ -143,6 +143,16 @@ def test_a_changed_number_is_the_one_that_is_asserted(tmp_path: Path) -> None:
     assert sent(world).from_value().startswith(b"<sip:442079461111@192.0.2.10>")
     assert sent(world).all(P_ASSERTED_IDENTITY) == [b"<sip:442079461111@192.0.2.1>"]
     assert REMOTE_PARTY_ID not in sent(world).ids
+    assert sent(world).first(CONTACT) == b"<sip:442079461111@192.0.2.10:5060>"
+    assert b"15557770000" not in sent(world).data
+    # Not in what it answers inside the dialog either.
+    world.cheap.in_dialog("UPDATE", 1)
+    world.run_for(0.1)
+    world.caller.reply(world.caller.requests("UPDATE")[0], 200)
+    world.run_for(0.1)
+    answer = world.cheap.last(200)
+    assert answer.to_value().startswith(b"<sip:442079461111@192.0.2.10>")
+    assert answer.first(CONTACT) == b"<sip:442079461111@192.0.2.10:5060>"
 
 
 def test_a_prefixed_number_is_asserted_in_the_vendors_form(tmp_path: Path) -> None:
