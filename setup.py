@@ -15,8 +15,18 @@ from setuptools import setup
 COMPILED = ("rating", "switch/wire", "switch/transaction", "switch/call", "switch/policy")
 COMPILED_NAMES = (
     *("accounts", "admission", "answering", "billed", "bindings", "board", "cdr", "engine", "farewells", "inbound"),
-    *("inbound_simulation", "live_rows", "pings", "probing", "quick_answers", "quote_facts", "recovered"),
-    *("registrar", "restoring", "ring", "routed", "screening", "tap", "waiting"),
+    *(
+        "inbound_simulation",
+        "journal_read",
+        "live_rows",
+        "pings",
+        "probing",
+        "pump",
+        "quick_answers",
+        "quote_facts",
+        "recovered",
+    ),
+    *("registrar", "restoring", "ring", "routed", "screening", "segments", "tap", "waiting"),
 )
 COMPILED_FILES = tuple(f"switch/{name}.py" for name in COMPILED_NAMES)
 LEFT_OUT = {"switch/policy/causes.py"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
 from switch.records import JournalRecord
 from switch.segments import (
@@ -39,6 +40,7 @@ class JournalCorrupt(Exception):
         self.reason = reason
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class JournalReader:
     """Hands out records with sequences above `after_sequence`, each once, in order.
 
