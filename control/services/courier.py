@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from sqlalchemy import ColumnElement, and_, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, not_, or_, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,6 +33,8 @@ from control.store import tables
 from control.store.outbox_tables import deliveries, outbox, webhooks
 
 LOOK_S: Final = 0.5
+IDLE_LOOK_S: Final = 2.0
+"""While nobody asks for anything: a look costs a millisecond or two."""
 UPKEEP_S: Final = 60.0
 """How often those that are a day old are given up, and old ones dropped."""
 RESTS_S: Final = 5.0
@@ -68,6 +70,8 @@ class Courier:
         self._ctx = ctx
         self._rng = rng or random.Random()
         self._lanes: dict[Lane, asyncio.Task[int]] = {}
+        self._is_wanted = False
+        """There are webhooks, or deliveries that wait."""
 
     async def run(self) -> None:
         """Look until cancelled; what fails is tried again."""
@@ -83,7 +87,7 @@ class Courier:
                 except (SQLAlchemyError, ServiceError, OSError) as error:
                     log.error("deliveries were not looked at", reason=str(error))
                     await asyncio.sleep(RESTS_S)
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(LOOK_S if self._is_wanted else IDLE_LOOK_S)
         finally:
             for task in self._lanes.values():
                 task.cancel()
@@ -106,6 +110,9 @@ class Courier:
 
     async def _look(self) -> None:
         """Begin a task for each lane that has something due and none yet."""
+        self._is_wanted = await self._ask_wanted()
+        if not self._is_wanted and not self._lanes:
+            return
         await collect_calls(self._ctx)
         for lane, task in list(self._lanes.items()):
             if task.done():
@@ -116,6 +123,13 @@ class Courier:
             if lane not in self._lanes and len(self._lanes) < LANES_MAX:
                 work = self._serve_webhook(lane[1]) if lane[1] is not None else self._serve_addresses(lane[0])
                 self._lanes[lane] = asyncio.get_running_loop().create_task(work, name=f"deliveries {lane}")
+
+    async def _ask_wanted(self) -> bool:
+        hooks = select(webhooks.c.id).where(webhooks.c.archived_ms.is_(None), webhooks.c.enabled.is_(True))
+        waiting = select(deliveries.c.id).where(deliveries.c.state == "pending")
+        async with self._ctx.store.read() as tx:
+            found = await tx.execute(select(or_(exists(hooks), exists(waiting))))
+            return bool(found.scalar_one())
 
     async def _due_lanes(self) -> list[Lane]:
         c, w = deliveries.c, webhooks.c

@@ -30,7 +30,7 @@ from control.store.engine import Tx, from_json, to_json
 from control.store.scheduled_change_tables import scheduled_changes
 from switch.outputs import Alarm
 
-LOOK_S: Final = 0.5
+LOOK_S: Final = 1.0
 REST_S: Final = 5.0
 PENDING_MAX: Final = 10_000
 """That are waiting at a time, in all."""
