@@ -7,6 +7,7 @@ and two buy cards of 50,000 prefixes each, a margin to keep, the cheaper vendor 
 from __future__ import annotations
 
 import csv
+import os
 import sqlite3
 import subprocess
 import sys
@@ -30,6 +31,8 @@ CHANNELS = 100_000
 BUY_SHARES = {"buy_near": Decimal("0.6"), "buy_far": Decimal("0.8")}
 """What a vendor takes of the sell price."""
 
+RING_BYTES = int(os.environ.get("BENCH_RING_BYTES", "0"))
+"""Kamailio keeps no messages of its calls, so Tandem keeps none beside it; a run with them says what they cost."""
 SETTINGS = """data = "{folder}/data"
 drain_s = 2.0
 
@@ -38,6 +41,9 @@ allow_loopback = true
 
 [limits]
 calls_max = 100000
+
+[trace]
+ring_bytes = {ring_bytes}
 
 [log]
 level = "warning"
@@ -120,7 +126,7 @@ class Tandem:
         self._folder.mkdir()
         write_decks(self._folder, self._rows)
         settings = self._folder / "tandem.toml"
-        settings.write_text(SETTINGS.format(folder=self._folder))
+        settings.write_text(SETTINGS.format(folder=self._folder, ring_bytes=RING_BYTES))
         records = self._folder / "records.toml"
         records.write_text(RECORDS.format(channels=CHANNELS, tech_prefix=TECH_PREFIX))
         with (self._folder / "tandem.log").open("a") as log:
@@ -181,7 +187,7 @@ class SwitchAlone:
         subprocess.run(["rm", "-rf", str(self._folder)], check=True)
         self._folder.mkdir()
         write_decks(self._folder, self._rows)
-        (self._folder / "settings.toml").write_text(SETTINGS.format(folder=self._folder))
+        (self._folder / "settings.toml").write_text(SETTINGS.format(folder=self._folder, ring_bytes=RING_BYTES))
         write_snapshot(self._folder)
         with (self._folder / "switch.log").open("a") as log:
             command = [*self._pin, sys.executable, "-P", "-m", "switch", "--snapshot", "snapshot.msgpack"]

@@ -252,7 +252,7 @@ async def test_a_client_that_has_not_begun_is_billed_from_the_day_on_that_it_doe
     await plane.patch(f"/clients/{client}", {"status": "inactive"})
     await looks_at(plane, "2027-03-01T00:00:00+00:00", "2027-05-01T00:00:00+00:00")
     assert len(await books(plane)) == 2
-    assert (await plane.get(f"/dids/{did['id']}"))["state"] == "assigned"
+    assert (await plane.get(f"/dids/{did['id']}"))["state"] == "free"
 
 
 @with_control

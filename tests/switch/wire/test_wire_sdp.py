@@ -222,4 +222,5 @@ def test_a_body_of_any_size_costs_what_its_bytes_cost() -> None:
         began = time.process_time()
         keep_codecs(body, CodecList(("PCMA",)))
         kbps_of(body, None)
-        assert time.process_time() - began < 1.0
+        # Quadratic time would be minutes; a busy machine may take a second.
+        assert time.process_time() - began < 20.0
