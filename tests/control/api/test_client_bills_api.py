@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from control.services import clients
 from control.services.client_bills import run_due
+from control.store import tables
 from control.store.client_bill_tables import client_bills
 from tests.fakes.control import ControlPlane, with_control
 
@@ -270,3 +271,15 @@ async def test_a_suspension_that_was_missed_and_a_bill_go_in_order(plane: Contro
     assert await bills(plane, "2027-05-01T01:00:00") == [("2027-01", "6")]
     assert (await plane.get(f"/clients/{client}"))["status"] == "inactive"
     assert await clients.run_due(plane.ctx) == 0
+    async with plane.store.read() as tx:
+        c = tables.clients.c
+        assert (await tx.execute(select(c.bill_month).where(c.id == client))).scalar_one() is None, "it was the last"
+
+
+@with_control
+async def test_a_client_whose_start_was_missed_is_billed_from_it(plane: ControlPlane) -> None:
+    client = await make_client(plane, status="scheduled", start_date="2027-02-15")
+    await buy(plane, client, await product(plane), start_date="2027-01-01")
+    # Nobody looked until March; the switch let it call from its start on.
+    assert await bills(plane, "2027-03-20T00:00:00") == [("2027-02", "15.5")]
+    assert (await plane.get(f"/clients/{client}"))["activated_at"] == "2027-02-15T00:00:00Z"
