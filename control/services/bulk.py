@@ -7,7 +7,7 @@ happen, refusals included.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +25,11 @@ NAMED_MAX: Final = 100
 
 Act = Callable[[Change, RowMapping], Awaitable[bool]]
 """What is done with one row; whether it changed."""
+Around = Callable[[Change], AbstractAsyncContextManager[None]]
+
+
+def nothing_around(_change: Change) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
 
 
 class Selected(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +62,8 @@ class _Preview(Exception):
     """All went well, and none of it shall stay."""
 
 
-async def each(ctx: Context, asked: Selected, act: Act) -> Outcome:
-    """Do it with every row of the selection.
+async def each(ctx: Context, asked: Selected, act: Act, around: Around = nothing_around) -> Outcome:
+    """Do it with every row of the selection, inside a block that may do part of it for all together.
 
     Raises:
         Conflict: some rows refuse it; they are named, and none is changed.
@@ -73,18 +78,19 @@ async def each(ctx: Context, asked: Selected, act: Act) -> Outcome:
                 detail = f"The selection has {done.matched} {asked.plural} by now, and not {asked.expected}."
                 raise Conflict(detail)
             refused: list[tuple[RowMapping, Conflict]] = []
-            for row in rows:
-                try:
-                    is_changed = await act(change, row)
-                except Conflict as error:
-                    refused.append((row, error))
-                    continue
-                except Invalid as error:
-                    where = [msgspec.structs.replace(one, path=_at(asked, one.path)) for one in error.errors]
-                    raise Invalid(where) from error
-                done.changed += is_changed
-                if is_changed and len(done.named) < NAMED_MAX:
-                    done.named.append(row)
+            async with around(change):
+                for row in rows:
+                    try:
+                        is_changed = await act(change, row)
+                    except Conflict as error:
+                        refused.append((row, error))
+                        continue
+                    except Invalid as error:
+                        where = [msgspec.structs.replace(one, path=_at(asked, one.path)) for one in error.errors]
+                        raise Invalid(where) from error
+                    done.changed += is_changed
+                    if is_changed and len(done.named) < NAMED_MAX:
+                        done.named.append(row)
             if refused:
                 raise _refusal(asked, refused, done.matched)
             if asked.is_preview:

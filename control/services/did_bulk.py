@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy.engine import RowMapping
 
-from control.services import bulk, did_life
+from control.services import bulk, did_charges, did_life
 from control.services.context import Change, Context
 from control.services.did_fields import Destination, DidFilter, DidNew, DidQuery
 from control.services.dids import DIDS, with_digits
 from control.services.errors import invalid
 from control.services.fields import Amount, Channels, Id, Label, Moment
+from control.services.memos import remembering
 from control.services.problems import convert
 
 Ids = Annotated[tuple[Id, ...], Meta(max_length=bulk.ROWS_MAX)]
@@ -121,6 +123,14 @@ def _step(asked: DidBulkStep) -> Callable[[Change, RowMapping], Awaitable[object
     return lambda change, row: DIDS.archive_in(change, row["id"])
 
 
+@asynccontextmanager
+async def _together(change: Change) -> AsyncIterator[None]:
+    """Parties are read once, and charges booked at the end: nothing but DIDs changes in between."""
+    with remembering(change):
+        async with did_charges.together(change):
+            yield
+
+
 async def _each(ctx: Context, asked: DidSelection, act: bulk.Act, place: str) -> DidBulkDone:
     by_filter = None
     if asked.filter is not None:
@@ -139,6 +149,7 @@ async def _each(ctx: Context, asked: DidSelection, act: bulk.Act, place: str) ->
             place=place,
         ),
         act,
+        _together,
     )
     named = [DidNamed(id=row["id"], number=row["number"]) for row in done.named]
     return DidBulkDone(matched=done.matched, changed=done.changed, is_preview=asked.preview, dids=named)
