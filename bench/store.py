@@ -189,8 +189,8 @@ def fill_calls(db: sqlite3.Connection, now_ms: int) -> None:
 
 
 def fill_sums(db: sqlite3.Connection, now_ms: int) -> None:
-    """As the ingest would have left them: minutes of three days, quarters of an hour before."""
-    folded_ms = (now_ms - 3 * DAY_MS) // QUARTER_MS * QUARTER_MS
+    """As the ingest would have left them: minutes of a day, quarters of an hour before."""
+    folded_ms = (now_ms - DAY_MS) // QUARTER_MS * QUARTER_MS
     step = f"CASE WHEN invited_ms < {folded_ms} THEN {QUARTER_MS} ELSE {MINUTE_MS} END"
     at = f"invited_ms - invited_ms % ({step})"
     counts = (

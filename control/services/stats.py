@@ -281,7 +281,7 @@ def _range_of(ctx: Context, query: StatsQuery, zone: str) -> tuple[int, int]:
     else:
         start_ms = end_ms - _DEFAULTS[query.step]
     if query.step == "minute" and start_ms < now_ms - MINUTES_KEPT_MS:
-        raise invalid("from", f"minutes are kept for {MINUTES_KEPT_MS // DAY_MS} days")
+        raise invalid("from", f"minutes are kept for {MINUTES_KEPT_MS // HOUR_MS} hours")
     grain = MINUTE_MS if query.step == "minute" else QUARTER_MS
     start_ms -= start_ms % grain
     end_ms += -end_ms % grain
