@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import cache
+from typing import Any
+
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
@@ -14,12 +18,17 @@ from control.services.context import Context
 from control.services.errors import ServiceError
 
 
+@cache
+def _document() -> dict[str, Any]:
+    return openapi_document(ROUTES)
+
+
 def create_app(ctx: Context) -> Litestar:
     """The API over this context; each request acts in the name of its key."""
-    document = openapi_document(ROUTES)
 
     async def read_document(_call: Call) -> object:
-        return document
+        # Made when somebody asks: it reads the words below the fields in the sources, which takes a while.
+        return await asyncio.to_thread(_document)
 
     described = Route(
         method="GET", path="/openapi.json", handler=read_document, summary="This document.", role=None, reply=dict

@@ -38,6 +38,7 @@ BILLING_ROUTES: Final = (
         summary="List what a customer's package was charged, the latest first. `sort` takes id.",
         role="read-only",
         query=customer_packages.ChargeQuery,
+        sorts=("id",),
         reply=Page[customer_packages.ChargeShown],
     ),
     Route(

@@ -60,6 +60,7 @@ CLIENT_BILLING_ROUTES: Final = (
         "names and references; `sort` takes number, month, client_id.",
         role="read-only",
         query=BillQuery,
+        sorts=client_bills.SORTS,
         reply=Page[BillRow],
     ),
     Route(

@@ -77,6 +77,7 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
             f"`sort` takes {', '.join(noun.sorts)}.",
             role=reads,
             query=query,
+            sorts=noun.sorts,
             reply=page,
         ),
         Route(

@@ -155,6 +155,7 @@ DID_ROUTES: Final = (
         summary="List what a number was charged, the latest first.",
         role="read-only",
         query=ListQuery,
+        sorts=("id",),
         reply=Page[did_views.DidCharge],
     ),
     Route(
@@ -164,6 +165,7 @@ DID_ROUTES: Final = (
         summary="List what numbers were charged, the latest first.",
         role="read-only",
         query=did_views.DidChargeQuery,
+        sorts=("id",),
         reply=Page[did_views.DidCharge],
     ),
     Route(

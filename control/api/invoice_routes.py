@@ -152,6 +152,7 @@ INVOICE_ROUTES: Final = (
         "updated_at.",
         role="read-only",
         query=InvoiceQuery,
+        sorts=("id", "created_at", "updated_at"),
         reply=Page[Invoice],
     ),
     Route(
@@ -162,6 +163,7 @@ INVOICE_ROUTES: Final = (
         "created_at, updated_at.",
         role="read-only",
         query=InvoiceQuery,
+        sorts=("id", "created_at", "updated_at"),
         reply=Page[Invoice],
     ),
     Route(
@@ -252,6 +254,7 @@ INVOICE_ROUTES: Final = (
         summary="List what was put against invoices, the youngest first. `sort` takes id, created_at.",
         role="read-only",
         query=allocations.AllocationQuery,
+        sorts=("id", "created_at"),
         reply=Page[allocations.Allocation],
     ),
     Route(
@@ -269,6 +272,7 @@ INVOICE_ROUTES: Final = (
         summary="List credit notes, the youngest first. `sort` takes id, created_at.",
         role="read-only",
         query=credit_notes.CreditNoteQuery,
+        sorts=("id", "created_at"),
         reply=Page[credit_notes.CreditNote],
     ),
     Route(

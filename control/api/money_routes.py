@@ -68,6 +68,7 @@ MONEY_ROUTES: Final = (
         summary="List a customer's payments, the youngest first. `sort` takes id, created_at, updated_at.",
         role="read-only",
         query=payments.PaymentQuery,
+        sorts=("id", "created_at", "updated_at"),
         reply=Page[payments.Payment],
     ),
     Route(

@@ -66,6 +66,7 @@ RECALCULATION_ROUTES: Final = [
         summary="List recalculations, the youngest first. `search` looks into the reason.",
         role="read-only",
         query=RecalculationQuery,
+        sorts=("id",),
         reply=Page[Recalculation],
     ),
     Route(
@@ -84,6 +85,7 @@ RECALCULATION_ROUTES: Final = [
         "`search` takes the beginning of a CDR's id.",
         role="read-only",
         query=LineQuery,
+        sorts=("id",),
         reply=Page[Line],
     ),
     Route(

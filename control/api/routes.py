@@ -81,6 +81,7 @@ _REVISIONS: Final = [
         summary="List a card's revisions, the youngest first.",
         role="read-only",
         query=RevisionQuery,
+        sorts=("id",),
         reply=Page[Revision],
     ),
     Route(
@@ -253,6 +254,7 @@ _INSTALLATION: Final = [
         summary="Who changed what, the newest first.",
         role="admin",
         query=AuditQuery,
+        sorts=("id",),
         reply=Page[AuditRow],
     ),
     Route(

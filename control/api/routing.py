@@ -86,6 +86,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_max: int = BODY_BYTES_MAX
     later: Any = None
     """Type of the answer of 202, where the handler may give a `Later`."""
+    sorts: tuple[str, ...] = ()
+    """Of a list: what `sort` takes, its own order first."""
     is_rooted: bool = False
     takes_version: bool = False
     """`If-Match` counts, though it is no `PATCH` or `DELETE`."""

@@ -32,6 +32,7 @@ SCHEDULED_CHANGE_ROUTES: Final = (
         summary="List scheduled changes, the next one first. `search` looks into who asked; `sort` takes at, id.",
         role="read-only",
         query=ScheduledChangeQuery,
+        sorts=scheduled_changes.SORTS,
         reply=Page[ScheduledChange],
     ),
     Route(

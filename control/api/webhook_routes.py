@@ -96,6 +96,7 @@ WEBHOOK_ROUTES: Final = (
         "`sort` takes id.",
         role="read-only",
         query=deliveries.DeliveryQuery,
+        sorts=deliveries.SORTS,
         reply=Page[deliveries.Delivery],
     ),
     Route(
@@ -122,6 +123,7 @@ WEBHOOK_ROUTES: Final = (
         "`GET /cdrs` lists those. `search` looks into the data; `sort` takes id.",
         role="read-only",
         query=deliveries.EventQuery,
+        sorts=deliveries.SORTS,
         reply=Page[deliveries.EventShown],
     ),
     Route(

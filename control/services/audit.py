@@ -36,7 +36,9 @@ class AuditQuery(ListQuery, frozen=True, kw_only=True, rename={"from_time": "fro
     actor_name: Label | None = None
     action: Label | None = None
     from_time: Moment | None = None
+    """From this time on …"""
     to_time: Moment | None = None
+    """… and before this one."""
 
 
 async def page(ctx: Context, query: AuditQuery) -> Page[AuditRow]:

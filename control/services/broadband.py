@@ -57,14 +57,18 @@ class UsageQuery(
     until: DayText | None = None
     """… through this one."""
     by: Literal["day", "month"] = "day"
+    """What is summed up."""
 
 
 class AllUsageQuery(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
 ):
     since: DayText | None = None
+    """Days from this one on …"""
     until: DayText | None = None
+    """… through this one."""
     by: Literal["total", "day", "month"] = "total"
+    """What is summed up."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

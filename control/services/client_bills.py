@@ -114,6 +114,7 @@ class Bill(BillRow, frozen=True, kw_only=True):
 class BillQuery(ListQuery, frozen=True, kw_only=True):
     client_id: Id | None = None
     month: MonthText | None = None
+    """Of this month."""
     billing_ref: Label | None = None
     """As it was on the bill, or as the client's is now."""
     currency: Label | None = None

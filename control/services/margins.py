@@ -57,12 +57,15 @@ Prefix = Annotated[str, Meta(min_length=1, max_length=20, pattern=r"^[0-9]+$(?!\
 
 class MarginQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sell_card: Id
+    """What the customer is charged by …"""
     buy_card: Id
+    """… and what the vendor charges by."""
     prefix: Prefix
     """A prefix or a whole number."""
     sell_revision: Id | None = None
     """Left out, here and below: the one in force at that time."""
     buy_revision: Id | None = None
+    """Left out: the one in force at that time."""
     at: Moment | None = None
     """When the call comes in; left out: now."""
     max_duration_s: Seconds = MAX_DURATION_S
@@ -73,6 +76,7 @@ class LossQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     at: Moment | None = None
     """Whose prices count of all other cards, and of rows with dates; left out: now."""
     max_duration_s: Seconds = MAX_DURATION_S
+    """The longest call that is looked at."""
     with_card: Id | None = None
     """Only this card on the other side; left out: all that the card is tied to."""
     only_new: bool = False

@@ -75,6 +75,7 @@ class Package(PackageNew, frozen=True, kw_only=True):
 class PackageQuery(ListQuery, frozen=True, kw_only=True):
     currency: Currency | None = None
     frequency: Frequency | None = None
+    """Charged that often."""
     enabled: bool | None = None
 
 

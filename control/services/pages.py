@@ -98,7 +98,8 @@ async def read_page(
     field = wanted.removeprefix("-")
     if field not in sorts:
         raise invalid("sort", f"one of {', '.join(sorts)}, with - before it for descending")
-    column = table.c[_SORT_COLUMNS.get(field, field)]
+    sorted_by = _SORT_COLUMNS.get(field, field)
+    column = table.c[sorted_by if sorted_by in table.c else field]
     row_id = table.c.id
     if query.cursor:
         value, after = read_cursor(query.cursor, wanted, str if column.type.python_type is str else int)

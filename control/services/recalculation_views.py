@@ -122,7 +122,9 @@ class RecalculationQuery(ListQuery, frozen=True, kw_only=True):
 class LineQuery(ListQuery, frozen=True, kw_only=True):
     customer_id: Id | None = None
     side: Side | None = None
+    """Of what customers pay, or of what vendors cost."""
     problem: Label | None = None
+    """With this problem."""
 
 
 class PriceShown(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,12 +61,15 @@ class LoadQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How a file is read and what becomes of it; the defaults find out most of it."""
 
     file_name: Label = ""
+    """Of a file that comes as the body; its ending says what it is."""
     note: Label = ""
+    """Kept with the revision."""
     dry_run: bool = False
     """Check the file and keep nothing."""
     diff: bool = False
     """Compare it with what is in force, or with the revision of `against`."""
     against: Id | None = None
+    """The revision that `diff` compares with."""
     losses: bool = False
     """Say where it would lose money with the cards that it is tied to …"""
     losses_at: Moment | None = None
@@ -78,13 +81,21 @@ class LoadQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     columns: Annotated[str, Meta(max_length=4_000)] = ""
     """JSON object: field to the header of its column, or its place from 0."""
     first_s: Annotated[int, Meta(ge=0, le=86_400)] = 1
+    """First increment of rows that name none, in seconds …"""
     next_s: Annotated[int, Meta(ge=1, le=86_400)] = 1
+    """… and each further one."""
     decimal: Literal[".", ","] = "."
+    """What stands before the decimals."""
     date_format: Label = ""
+    """As `strptime` takes it; left out: ISO 8601."""
     time_zone: Label = "UTC"
+    """Of dates without an offset."""
     encoding: Label = "utf-8"
+    """Of a text file."""
     delimiter: Literal["", ",", ";", "\t", "|"] = ""
+    """Between the cells of a text file; left out: found out."""
     sheet: Label = ""
+    """Of a spreadsheet; left out: the first."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
