@@ -14,6 +14,8 @@ _PATH_TYPES: Final[dict[str, dict[str, Any]]] = {
     "str": {"type": "string"},
 }
 
+_SAID: Final = re.compile(r"`sort` takes ([\w, ]+)")
+
 _IF_MATCH: Final = {
     "name": "If-Match",
     "in": "header",
@@ -45,6 +47,12 @@ def parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]
     return found
 
 
+def orders_of(route: Route) -> tuple[str, ...]:
+    """What `sort` takes, or what the summary says that it takes."""
+    said = _SAID.search(route.summary)
+    return route.sorts or (() if said is None else tuple(re.findall(r"\w+", said[1])))
+
+
 def sort_values(sorts: tuple[str, ...]) -> list[str]:
     """Each field, and each the other way round."""
     return [value for name in sorts for value in (name, f"-{name}")]
@@ -55,8 +63,9 @@ def _of_query(route: Route, name: str, field: dict[str, Any], *, is_required: bo
     if not description and route.sorts:
         description = f"Rows whose `{name}` is this."
     schema = {key: value for key, value in field.items() if key != "description"}
-    if name == "sort" and route.sorts:
-        schema = {"type": "string", "enum": sort_values(route.sorts)}
+    orders = orders_of(route)
+    if name == "sort" and orders:
+        schema = {"type": "string", "enum": sort_values(orders)}
         description = "The order: a field, with `-` before it for descending."
     parameter: dict[str, Any] = {"name": name, "in": "query", "schema": schema}
     if description:
