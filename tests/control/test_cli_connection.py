@@ -35,7 +35,10 @@ def test_every_command_that_talks_to_an_instance_takes_its_address_key_and_setti
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [(["price", "Retail", "44", "1:99"], "not a duration"), (["cdr", "export", "--format", "xls"], "use csv or jsonl")],
+    [
+        (["price", "Retail", "44", "1:99"], "not a duration"),
+        (["cdr", "export", "--format", "xls"], "use csv, jsonl or parquet"),
+    ],
 )
 def test_what_is_wrong_with_a_commands_own_options_is_said_before_anything_of_the_instance(
     arguments: list[str], complaint: str, tmp_path: Path
