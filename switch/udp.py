@@ -183,6 +183,9 @@ class UdpListener:
 
     def flush(self) -> None:
         """Hand what was given to `send` to the kernel."""
+        if self._queue:
+            # Under load each look finds datagrams, so none is left to notice that the kernel has room again.
+            self._send_queue()
         outgoing = self._outgoing
         if not outgoing:
             return
@@ -260,14 +263,23 @@ class UdpListener:
     def _on_other_readiness(self) -> None:
         """The socket is ready, and not with a datagram: it has room, or an error."""
         self._take_errors()
+        self._send_queue()
+
+    def _send_queue(self) -> None:
         while self._queue:
             send = self._queue[0]
             try:
                 self._sendto(send.data, send.flow.address)
             except OSError as error:
-                if error.errno in _AGAIN:
+                if error.errno in _AGAIN or self._ready.closed:
                     return
-                self._pump.fail(send.token, error.strerror or str(error))
+                self._take_errors()
+                try:  # it may have been the echo of an earlier one, as in `_retry`
+                    self._sendto(send.data, send.flow.address)
+                except OSError as again:
+                    if again.errno in _AGAIN:
+                        return
+                    self._pump.fail(send.token, again.strerror or str(again))
             self._queue.popleft()
         self._ready.modify(self._socket.fileno(), select.EPOLLIN)
 

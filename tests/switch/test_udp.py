@@ -188,6 +188,32 @@ def test_a_kernel_that_takes_nothing_is_waited_for_with_a_bounded_queue() -> Non
     play("127.0.0.1", scene)
 
 
+def test_what_waits_leaves_although_every_look_finds_more_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(bench: Bench) -> None:
+        real = bench.shell._sendto
+
+        def full(*_: object) -> int:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        bench.shell._sendto = full
+        bench.send(Send(Flow(0, bench.peer_address), b"first"))
+        bench.shell._sendto = real
+        # A flood: no look ever finds the socket empty.
+        monkeypatch.setattr(bench.shell._receiver, "receive", lambda: [(b"x", bench.peer_address)])
+        bench.engine.echoes = False
+        bench.shell._on_look()
+        bench.send(Send(Flow(0, bench.peer_address), b"second"))
+        assert bench.peer.recv(100) == b"first"
+        assert bench.peer.recv(100) == b"second"
+        bench.shell._sendto = full
+        bench.send(Send(Flow(0, bench.peer_address), b"late"))
+        bench.shell._sendto = real
+        bench.shell.close()
+        bench.send(Send(Flow(0, bench.peer_address), b"too late"))
+
+    play("127.0.0.1", scene)
+
+
 def test_under_load_the_socket_is_looked_at_instead_of_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp_module, "RATE_WINDOW_S", 0.01)
     monkeypatch.setattr(udp_module, "GATHER_ABOVE", 200.0)
