@@ -69,8 +69,7 @@ class Accounts:
         Returns:
             The amount; -1 if not one increment is left, -2 if today's limit is reached.
         """
-        limit_nanos = customer.daily_spend_limit_nanos
-        if limit_nanos is not None and self.spent_today(customer.id, now_ms) >= limit_nanos:
+        if self.is_spent(customer, now_ms):
             return SPEND_REACHED
         wanted = hold_nanos(sell, talk_s)
         held = self.ledger.hold(customer.id, call_id, wanted, wanted)
@@ -87,8 +86,7 @@ class Accounts:
 
     def would_hold(self, customer: Customer, sell: Quote, talk_s: int, now_ms: int) -> int:
         """What `hold` would answer, and nothing is put aside."""
-        limit_nanos = customer.daily_spend_limit_nanos
-        if limit_nanos is not None and self.spent_today(customer.id, now_ms) >= limit_nanos:
+        if self.is_spent(customer, now_ms):
             return SPEND_REACHED
         account = self.ledger.accounts.get(customer.id)
         left = 0 if account is None else account.available_nanos()
@@ -115,6 +113,11 @@ class Accounts:
         day = self._days.get(customer_id)
         if day is not None and charge_nanos:
             day.add(charge_nanos, ended_ms)
+
+    def is_spent(self, customer: Customer, now_ms: int) -> bool:
+        """Whether today's limit is reached."""
+        limit_nanos = customer.daily_spend_limit_nanos
+        return limit_nanos is not None and self.spent_today(customer.id, now_ms) >= limit_nanos
 
     def spent_today(self, customer_id: int, now_ms: int) -> int:
         day = self._days.get(customer_id)

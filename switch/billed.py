@@ -229,6 +229,7 @@ class BilledCall(Call):
         assert admitted is not None, "not over yet"
         assert sell is not None, "not over yet"
         board.live.leave_all(self._keys, self)
+        self.kbps_key = 0  # a late answer to a re-INVITE must not take bandwidth for a call that is over
         duration_ms = 0
         charge = Charge(0, 0, 0)
         attempts = self.failed

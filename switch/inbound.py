@@ -201,6 +201,8 @@ class InboundCall(BilledCall):
         onward = decide_forward(board.tables, board.live, self.facts, plan.account, ring.value)
         if isinstance(onward, Reject):
             return Skip(onward.cause.value, onward.detail)
+        if board.accounts.is_spent(plan.customer, board.now_ms(now)):
+            return Skip(Cause.DAILY_SPEND_REACHED.value, "")  # a free or unpaid call in buys no trip out
         # Its hold is the last thing that can refuse it, as for every call out.
         sell = onward.sell
         wanted = hold_nanos(sell, min(board.options.hold_initial_s, self._limit_s(onward)))

@@ -100,6 +100,8 @@ def _tried(board: Board, plan: InboundPlan, facts: Facts, ring: Ring, now_s: flo
         onward = decide_forward(board.tables, board.live, facts, plan.account, ring.value, is_simulated=True)
         if isinstance(onward, Reject):
             return onward.cause.value, onward.detail
+        if board.accounts.is_spent(plan.customer, facts.now_ms):
+            return Cause.DAILY_SPEND_REACHED.value, ""
         return "taken", ", ".join([option.provider.name for option in onward.options])
     place = ring.place
     if place is None or board.flow_to(place, now_s) is None:

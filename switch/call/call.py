@@ -449,7 +449,8 @@ class Call(AttemptUser, RelayUser, KeepAliveUser, ServerUser, TimerOwner):
             via_value,
             is_reliable=self.hops.locals[reply_flow.listener].is_reliable,
         )
-        if request.body and self.refuses_media(request):
+        # A BYE with a body is a BYE: whatever it describes, nobody talks by it.
+        if request.body and not is_bye and self.refuses_media(request):
             refusal = response_to(request, 488, NOT_ACCEPTABLE, extra=(WARNING,), via_value=via_value)
             server.respond(488, refusal, now)
             return 0

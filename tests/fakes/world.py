@@ -469,6 +469,7 @@ class World:
         assert engine.layer.clients == {}
         assert engine.layer.tokens == {}
         assert engine.live.calls == {}
+        assert engine.live._kbps == {}
         assert engine.layer.timers.running() == 0
 
 

@@ -367,6 +367,23 @@ def test_a_call_out_needs_what_every_call_out_needs(tmp_path: Path, changes: dic
     assert world.cdrs[-1].explanation[0].outcome == (outcome or "taken")
 
 
+@pytest.mark.parametrize(
+    "changes", [{"customer_card_id": None}, {}], ids=["a free number", "one that rings without credit"]
+)
+def test_a_call_out_ends_with_the_days_limit_also_where_the_call_in_costs_nothing(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    customer = customer_records(daily_spend_limit_nanos=0, allow_inbound_without_credit=True)
+    world = InboundWorld(tmp_path, did_records(customer, destinations=(NUMBER, ENDPOINT), **changes))
+    world.ring()
+    assert world.cheap.invites == []
+    assert len(world.pbx.invites) == 1
+    world.carrier.ack()
+    world.carrier.bye()
+    world.run_for(1)
+    assert (world.cdrs[-1].explanation[0].outcome, world.cdrs[-1].gross_nanos) == ("daily_spend_reached", 0)
+
+
 def test_a_number_of_ours_is_no_external_number(tmp_path: Path) -> None:
     world = InboundWorld(tmp_path, did_records(destinations=(DidDestination("number", value=DID),)))
     world.ring()

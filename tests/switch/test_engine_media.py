@@ -291,3 +291,29 @@ def test_without_an_offer_a_call_takes_what_g711_does(tmp_path: Path) -> None:
     world.caller.invite(body=b"")
     world.run_for(0.1)
     assert in_use(world) == 80
+
+
+def test_an_answer_that_comes_behind_the_bye_takes_no_bandwidth_any_more(tmp_path: Path) -> None:
+    world = World(tmp_path, records=records_of(bandwidth_kbps=100))
+    answered(world, answer=G729)
+    world.caller.ack()
+    in_dialog(world.caller, "INVITE", 2, PCMA)
+    world.run_for(0.1)
+    world.caller.bye(3)
+    world.run_for(0.1)
+    reply(world.cheap, world.cheap.requests("INVITE")[-1], 200, PCMA, "cheap")
+    world.run_for(70)
+    world.assert_idle()
+
+
+@pytest.mark.parametrize("limits", [{"bandwidth_kbps": 30}, {"codecs": ("G729",)}])
+def test_a_bye_ends_the_call_whatever_it_describes(tmp_path: Path, limits: dict[str, Any]) -> None:
+    world = World(tmp_path, records=records_of(**limits))
+    answered(world, offer=G729, answer=G729)
+    world.caller.ack()
+    world.run_for(1)
+    in_dialog(world.caller, "BYE", 2, PCMA)
+    world.run_for(1)
+    assert [cdr.cause for cdr in world.cdrs] == ["normal"]
+    world.run_for(70)
+    world.assert_idle()
