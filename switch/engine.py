@@ -110,7 +110,7 @@ class Engine:
         )
         self.answering: Answering = Answering(self.board, rng)
         self.admission: Admission = Admission(self.board, self.answering, self.authenticator, settings)
-        self.registrar: Registrar = Registrar(self.board, self.answering, self.authenticator, settings.registrar)
+        self.registrar: Registrar = Registrar(self.board, self.answering, self.authenticator, settings)
         self._is_registrar: bool = settings.registrar.enabled
         self.waiting: dict[bytes, Waiting] = self.admission.waiting
         self._now: float = now

@@ -18,6 +18,8 @@ from switch.wire.message import Response
 
 TICK_MS: Final = 1_000
 ANSWER_S: Final = 5.0
+STALE_MAX: Final = 1_024
+"""Contacts that were taken out and still wait for their end; more are looked for and dropped."""
 _TICK: Final = 1
 
 
@@ -75,6 +77,11 @@ class Pings(TimerOwner):
 
     def fire(self, kind: int, now: float) -> None:
         bindings = self.board.bindings
+        most = 2 * bindings.count + STALE_MAX
+        if len(self._ends) > most:
+            self._ends = self._current(self._ends)
+        if len(self._due) > most:
+            self._due = self._current(self._due)
         while self._ends and self._ends[0][0] <= now:
             binding = heapq.heappop(self._ends)[2]
             binding.is_watched = False
@@ -101,6 +108,13 @@ class Pings(TimerOwner):
         else:
             self._ends = []  # whoever is in there has been taken out by hand
             self._due = []
+
+    def _current(self, queue: list[tuple[float, int, Binding]]) -> list[tuple[float, int, Binding]]:
+        """A queue without the contacts that are gone: phones that change theirs all the time leave many."""
+        by_user = self.board.bindings.by_user
+        kept = [each for each in queue if each[2] in by_user.get(each[2].user_id, ())]
+        heapq.heapify(kept)
+        return kept
 
     def _needs_pings(self, binding: Binding) -> bool:
         return not self.board.hops.locals[binding.flow.listener].is_reliable

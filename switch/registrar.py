@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Final
 
 from config.settings import Registrar as RegistrarSettings
+from config.settings import Settings
 from switch.answering import Answering, phrase_of
 from switch.bindings import Binding
 from switch.board import Board
@@ -61,14 +62,14 @@ class Refusal(Exception):
 class Registrar:
     """One per engine."""
 
-    def __init__(
-        self, board: Board, answering: Answering, authenticator: Authenticator, settings: RegistrarSettings
-    ) -> None:
+    def __init__(self, board: Board, answering: Answering, authenticator: Authenticator, settings: Settings) -> None:
         self.board: Board = board
         self.answering: Answering = answering
         self.authenticator: Authenticator = authenticator
-        self.settings: RegistrarSettings = settings
-        self.pings: Pings = Pings(board, float(settings.ping_s))
+        self.settings: RegistrarSettings = settings.registrar
+        self.pings: Pings = Pings(board, float(settings.registrar.ping_s))
+        self._transactions_max: int = settings.limits.transactions_max // 2
+        """The other half is kept for calls: one phone run wild must not end them."""
 
     # REGISTER.
 
@@ -83,6 +84,10 @@ class Registrar:
         )
         if not isinstance(checked, Accepted):
             self._challenge(request, flow, checked.cause, checked.stale, now)
+            return
+        if board.layer.size() >= self._transactions_max:
+            board.count("registers_refused")
+            self.answering.reply(request, flow, 503, b"Service Unavailable", [b"Retry-After: 60"])
             return
         local = board.hops.locals[flow.listener]
         via_value = request.via.with_source(flow.address[0], flow.address[1])
@@ -175,6 +180,9 @@ class Registrar:
             elif binding.uri != wish.uri:
                 self._tell_gone(binding)
                 binding.uri = wish.uri
+                for other in mine:
+                    if other.uri == wish.uri and other not in found:
+                        self.remove(other)  # one URI is one contact
             binding.path = path
             binding.q = wish.q
             binding.expires_at = now + wish.expires_s
@@ -248,6 +256,8 @@ class Registrar:
             instance = b""
             if b"+sip.instance" in address.params and b"reg-id" in address.params:
                 instance = (address.params[b"+sip.instance"] + b";" + address.params[b"reg-id"])[:INSTANCE_BYTES_MAX]
+            # Named twice, it is one contact all the same: the last word counts.
+            wishes = [each for each in wishes if each.uri != bare and (not instance or each.instance != instance)]
             wishes.append(Wish(bare, min(expires_s, settings.expires_max_s), _q(address), instance))
         return wishes
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from config.settings import Listener, Registrar, Settings
+from config.settings import Limits, Listener, Registrar, Settings
 from switch.engine import Engine
 from switch.outputs import Flow, Send
 from switch.registrations import Registration
@@ -32,8 +32,10 @@ PRIVATE = "<sip:alice@192.168.1.20:5060>"
 
 
 class Phones(InboundWorld):
-    def __init__(self, folder: Path, *, registrar: Registrar | None = None, **arguments: object) -> None:
-        settings = Settings(registrar=registrar or Registrar())
+    def __init__(
+        self, folder: Path, *, registrar: Registrar | None = None, limits: Limits | None = None, **arguments: object
+    ) -> None:
+        settings = Settings(registrar=registrar or Registrar(), limits=limits or Limits())
         super().__init__(folder, arguments.pop("records", RECORDS), settings=settings, **arguments)  # type: ignore[arg-type]
         self.phone = Phone(self, NAT, PRIVATE)
         self.written: list[Registration] = []
@@ -340,6 +342,60 @@ def test_a_flood_of_registers_without_passwords_leaves_nothing(world: Phones) ->
     world.run_for(1)
     assert set(stranger.statuses("REGISTER")) == {401}
     world.assert_idle()
+
+
+def test_a_phone_that_changes_its_contact_all_the_time_leaves_no_more_than_it_has(
+    world: Phones,
+) -> None:
+    world.phone.log_in()
+    for port in range(2_000, 4_000):
+        world.phone.register([f"<sip:alice@10.0.0.1:{port}>"])
+        world.run_for(0.01)
+    world.run_for(2)
+    assert world.phone.statuses("REGISTER")[-1] == 200
+    pings = world.engine.registrar.pings
+    assert world.engine.board.bindings.count == 10
+    assert len(pings._ends) <= 1_100
+    assert len(pings._due) <= 1_100
+    world.phone.register(["*"], expires=0)
+    world.run_for(60)
+    world.assert_idle()
+
+
+def test_registers_leave_room_for_calls(tmp_path: Path) -> None:
+    world = Phones(tmp_path, limits=Limits(transactions_max=20))
+    world.phone.log_in()
+    for _ in range(30):
+        world.phone.register()
+    world.run_for(0.1)
+    assert world.phone.statuses("REGISTER")[-1] == 503
+    world.ring()
+    assert len(world.phone.invites) == 1
+
+
+@pytest.mark.parametrize(
+    "contacts",
+    [
+        ["<sip:alice@10.0.0.1>"] * 3,
+        [f'<sip:alice@10.0.0.{n}>;+sip.instance="<urn:uuid:1>";reg-id=1' for n in (3, 2, 1)],
+        ["<sip:alice@10.0.0.1>;expires=0", "<sip:alice@10.0.0.1>"],
+    ],
+)
+def test_a_contact_that_is_named_twice_is_one(world: Phones, contacts: list[str]) -> None:
+    assert world.phone.log_in(["<sip:alice@10.0.0.1>"]) == 200
+    assert world.phone.log_in(contacts) == 200
+    assert [row.contact for row in world.engine.list_registrations(1, world.now)] == ["sip:alice@10.0.0.1"]
+    assert [each.partition(">")[0] for each in world.phone.bound()] == ["<sip:alice@10.0.0.1"]
+    world.restart()
+    assert [row.contact for row in world.engine.list_registrations(1, world.now)] == ["sip:alice@10.0.0.1"]
+
+
+def test_a_phone_that_comes_to_anothers_uri_takes_its_place(world: Phones) -> None:
+    world.phone.log_in([f'<sip:alice@10.0.0.{n}>;+sip.instance="<urn:uuid:{n}>";reg-id=1' for n in (1, 2)])
+    world.phone.log_in(['<sip:alice@10.0.0.2>;+sip.instance="<urn:uuid:1>";reg-id=1'])
+    assert [row.contact for row in world.engine.list_registrations(1, world.now)] == ["sip:alice@10.0.0.2"]
+    world.restart()
+    assert [row.contact for row in world.engine.list_registrations(1, world.now)] == ["sip:alice@10.0.0.2"]
 
 
 class StreamPhone:
