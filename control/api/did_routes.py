@@ -87,6 +87,7 @@ def _step(name: str, handler: Any, summary: str, body: Any = None) -> Route:
         role="operator",
         body=body,
         reply=DIDS.answer,
+        takes_version=True,
     )
 
 

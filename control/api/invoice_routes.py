@@ -200,6 +200,7 @@ INVOICE_ROUTES: Final = (
         role="billing",
         body=invoices.IssueNew,
         reply=Invoice,
+        takes_version=True,
     ),
     Route(
         method="GET",

@@ -48,7 +48,7 @@ def problem_statuses(route: Route) -> list[int]:
     has_path = "{" in route.path
     is_of_portal = route.path.startswith("/portal/")
     found = {
-        400: route.query is not None or has_body or has_path or route.takes_key,
+        400: route.role is not None or route.query is not None or has_body or has_path,
         401: route.role is not None or is_of_portal,
         403: route.role not in (None, "customer"),
         404: has_path or route.query is not None or has_body,

@@ -120,7 +120,7 @@ def make_handler(route: Route, ctx: Context) -> HTTPRouteHandler:
             ctx=acting,
             request=request,
             path=_read_path(request.path_params),
-            query=None if route.query is None else _read_query(request, route.query),
+            query=_read_query(request, route),
             body=await _read_body(request, route),
             version=_read_version(request),
             key=_read_key(request) if route.takes_key else "",
@@ -175,13 +175,16 @@ def address_of(request: Request[Any, Any, Any]) -> str:
     return request.client.host if request.client is not None else ""
 
 
-def _read_query(request: Request[Any, Any, Any], kind: type[msgspec.Struct]) -> msgspec.Struct:
+def _read_query(request: Request[Any, Any, Any], route: Route) -> msgspec.Struct | None:
     values: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
+        if route.query is None and route.role is not None:
+            # Who asks a `DELETE` for `at` or `dry_run` must not see it done now and for good.
+            raise invalid(name, "this takes no parameters")
         if name in values:
             raise invalid(name, "given twice")
         values[name] = value
-    return convert(values, kind, is_text=True)
+    return None if route.query is None else convert(values, route.query, is_text=True)
 
 
 async def _read_body(request: Request[Any, Any, Any], route: Route) -> Any:

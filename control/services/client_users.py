@@ -94,6 +94,8 @@ class ClientUsers(Noun[ClientUserNew, ClientUser]):
     new = ClientUserNew
     out = ClientUser
     fixed = ("client_id",)
+    # It makes a password, which a change that is made later shows to nobody.
+    unscheduled = ("wifi",)
     sorts = ("id", "name", "email", "client_id", "created_at", "updated_at")
     search = ("name", "email", "extension", "wifi_account")
 

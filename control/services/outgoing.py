@@ -23,6 +23,8 @@ from control.services.errors import invalid
 ANSWER_BYTES_MAX: Final = 65_536
 """More of an answer than this is not read: the connection is closed instead."""
 RETRY_AFTER_S_MAX: Final = 3_600
+_GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""All that IANA has handed out for servers; what is outside (old site-local, IPv4 in other clothes) is none."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -77,6 +79,8 @@ def is_public(text: str) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
         if inner is not None:
             address = inner
+        elif address not in _GLOBAL_UNICAST:
+            return False
     return address.is_global and not address.is_multicast
 
 

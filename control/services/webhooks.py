@@ -76,6 +76,8 @@ class Webhooks(Noun[WebhookNew, Webhook]):
     table = webhooks
     new = WebhookNew
     out = Webhook
+    # What waits or was given up, and the alerts that name it, are about the customer that it was made for.
+    fixed = ("customer_id",)
     sorts = ("id", "name", "created_at", "updated_at")
     search = ("name_key", "url")
 
@@ -84,7 +86,7 @@ class Webhooks(Noun[WebhookNew, Webhook]):
         name_key = self.columns(new)["name_key"]
         await self.check_unique(change.tx, before, "name", detail, name_key=name_key)
         check_url("url", new.url, allow_private=ctx.events.allow_private)
-        if new.customer_id is not None and (before is None or before["customer_id"] != new.customer_id):
+        if new.customer_id is not None and before is None:
             await check_customer(change.tx, new.customer_id)
         heard_calls = before is not None and before["enabled"] and "call.ended" in before["events"]
         if new.enabled and "call.ended" in new.events and not heard_calls:

@@ -136,3 +136,13 @@ async def test_who_guesses_at_a_wifi_account_is_stopped(plane: ControlPlane) -> 
     await lets_in(plane, "ann.smith", made["wifi_password"], status=429)
     plane.clock.ms += 301_000
     assert (await lets_in(plane, "ann.smith", made["wifi_password"]))["is_accepted"]
+
+
+@with_control
+async def test_an_account_is_not_turned_on_at_a_time_when_nobody_sees_its_password(plane: ControlPlane) -> None:
+    user = await make_user(plane, await make_client(plane))
+    at = {"at": "2027-02-01T00:00:00Z"}
+    path = f"/client-users/{user['id']}"
+    problem = (await plane.request("PATCH", path, {"wifi": True}, params=at, status=400)).json()
+    assert problem["errors"][0]["path"] == "wifi"
+    await plane.request("PATCH", path, {"wifi": False, "enabled": False}, params=at, status=202)

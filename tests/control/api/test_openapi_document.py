@@ -138,3 +138,11 @@ async def test_a_body_above_the_documented_limit_is_413(plane: ControlPlane) -> 
     padding = " " * limit
     answer = await plane.request("POST", "/webhooks", content=padding.encode() + b"{}", status=413)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_every_route_that_heeds_if_match_says_so() -> None:
+    paths = openapi_document(ROUTES)["paths"]
+    for path in ("/dids/{row_id}/release", "/clients/{client_id}/suspend", "/invoices/{invoice_id}/issue"):
+        operation = paths[f"/api/v1{path}"]["post"]
+        assert "If-Match" in {each["name"] for each in operation["parameters"]}, path
+        assert "412" in operation["responses"], path

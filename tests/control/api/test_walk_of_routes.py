@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from control.api.openapi_answers import problem_statuses
 from control.api.routes import ROUTES
 from control.api.routing import Route
 from control.store import tables
@@ -59,6 +60,24 @@ async def test_a_method_that_a_path_does_not_have_does_nothing_for_any_role(plan
                 headers = {"Authorization": f"Bearer {plane.keys[role]}"}
                 answer = await plane.client.request(method, filled(path, 1), json={}, headers=headers)
                 assert answer.status_code in REFUSED or is_preflight(method, answer), (method, path, role)
+    assert await everything(plane) == before
+
+
+@with_control
+async def test_a_parameter_that_a_route_does_not_have_is_refused_and_nothing_is_done(plane: ControlPlane) -> None:
+    """`DELETE …?at=` and `POST …?dry_run=true` must not be done at once by a route that knows no such thing."""
+    customer = await plane.make_customer()
+    before = await everything(plane)
+    for path in PATHS:
+        for method, route in BY_PATH[path].items():
+            if route.query is not None or route.role in (None, "customer"):
+                continue
+            answer = await plane.request(
+                method, filled(path.removeprefix("/api/v1"), customer), body_of(route), params={"at": "2030-01-01"}
+            )
+            assert answer.status_code == 400, (method, path)
+            assert answer.json()["errors"][0]["path"] == "at"
+            assert 400 in problem_statuses(route), path
     assert await everything(plane) == before
 
 

@@ -205,11 +205,34 @@ async def test_private_addresses_are_refused_when_named_and_when_a_name_leads_th
         assert row["state"] == "pending"
 
 
+@with_control
+async def test_a_webhook_stays_that_customers_for_which_it_was_made(plane: ControlPlane) -> None:
+    """Deliveries that wait are about one customer: another's server must not come to hear of them."""
+    customer = await plane.make_customer()
+    made = await plane.post("/webhooks", {"name": "W", "url": "https://example.com/", "events": ["did.changed"]})
+    path = f"/webhooks/{made['id']}"
+    problem = (await plane.request("PATCH", path, {"customer_id": customer}, status=409)).json()
+    assert problem["errors"][0]["path"] == "customer_id"
+    assert (await plane.patch(path, {"customer_id": None, "notes": "x"}))["notes"] == "x"
+
+
 def test_addresses_of_others_networks_are_public_and_no_other() -> None:
     for text in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"):
         assert outgoing.is_public(text), text
     hidden = ("127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "169.254.1.1", "0.0.0.0", "224.0.0.1")
-    for text in (*hidden, "::1", "fc00::1", "fe80::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1", "ff02::1"):
+    for text in (
+        *hidden,
+        "::1",
+        "fc00::1",
+        "fe80::1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "64:ff9b::a00:1",
+        "ff02::1",
+        "::127.0.0.1",
+        "::ffff:0:7f00:1",
+        "fec0::1",
+    ):
         assert not outgoing.is_public(text), text
 
 
