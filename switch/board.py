@@ -21,6 +21,7 @@ from switch.registrations import Registration
 from switch.snapshot import Gateway, Provider
 from switch.transaction.layer import Layer
 
+_NO_TARGETS: Final[list[Target]] = []
 TARGET_REST_S: Final = 30.0
 """An address of a gateway's name that could not be reached is passed over this long (RFC 3263 §4.3)."""
 RESTING_MAX: Final = 1_024
@@ -127,9 +128,25 @@ class Board:
                 known.append(gateway_id)
 
     def set_targets(self, gateway_id: int, targets: list[Target]) -> None:
-        self._targets[gateway_id] = targets
+        before = self._targets.pop(gateway_id, _NO_TARGETS)
+        if targets:
+            self._targets[gateway_id] = targets
+        else:
+            self._literals.pop(gateway_id, None)
+        for target in before:
+            self._forget_vendor_ip(target.ip, gateway_id)
         for target in targets:
             self._note_vendor_ip(target.ip, gateway_id)
+
+    def _forget_vendor_ip(self, ip: str, gateway_id: int) -> None:
+        """An address that a name had is the next tenant's: nobody calls in from there as the vendor any more."""
+        known = self.vendor_ips.get(ip)
+        gateway = self.tables.gateways.get(gateway_id)
+        if known is None or gateway_id not in known or (gateway is not None and gateway.host.strip("[]") == ip):
+            return
+        known.remove(gateway_id)
+        if not known:
+            del self.vendor_ips[ip]
 
     def forget_gateway(self, gateway_id: int) -> None:
         self._targets.pop(gateway_id, None)

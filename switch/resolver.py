@@ -42,6 +42,8 @@ class Resolver:
         """Literal addresses are pushed before this returns; names are looked up from now on."""
         wanted = {gateway.id: gateway for gateway in gateways if gateway.enabled}
         for gateway_id in [known for known in self._known if known not in wanted]:
+            if gateway_id in self._found:
+                self._handle_targets(gateway_id, [])  # whatever comes back under this id may be elsewhere
             self._forget(gateway_id)
         for gateway in wanted.values():
             before = self._known.get(gateway.id)

@@ -9,6 +9,7 @@ import pytest
 
 from rating.rows import RateRow
 from switch.frames import Entry
+from switch.outputs import Target
 from switch.records import Admitted
 from switch.snapshot import Client, Customer, Delta, Did, DidDestination, Endpoint, Gateway, Provider
 from tests.fakes.carrier import CENT, with_
@@ -101,6 +102,24 @@ def test_a_number_that_names_a_provider_is_called_through_its_gateways_only(tmp_
     world.ring()
     assert len(world.pbx.invites) == (0 if named == 2 else 1)
     assert (404 in world.carrier.statuses()) == (named == 2)
+
+
+def test_an_address_that_a_gateways_name_has_no_more_brings_no_calls(tmp_path: Path) -> None:
+    world = InboundWorld(tmp_path, with_(INBOUND_RECORDS, Gateway, 9, host="carrier.example"))
+    engine = world.engine
+    engine.set_targets(9, [Target("udp", BRINGS[0], 5060), Target("udp", "198.51.100.77", 5060)])
+    world.ring()
+    assert len(world.pbx.invites) == 1
+    engine.set_targets(9, [Target("udp", "198.51.100.77", 5060)])
+    world.ring()
+    assert len(world.pbx.invites) == 1
+    assert "198.51.100.77" in engine.board.vendor_ips
+    engine.set_targets(9, [])
+    assert BRINGS[0] not in engine.board.vendor_ips
+    assert "198.51.100.77" not in engine.board.vendor_ips
+    engine.set_targets(1, [Target("udp", CHEAP[0], 5060)])  # a literal one, as the resolver pushes it
+    engine.set_targets(1, [])
+    assert engine.board.vendor_ips[CHEAP[0]] == [1]
 
 
 @pytest.mark.parametrize(("kind", "record_id"), [(Provider, 1), (Gateway, 9)])
