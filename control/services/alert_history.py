@@ -79,20 +79,26 @@ async def count_invited(tx: Tx, customer_id: int | None, from_ms: int, until_ms:
     return int((await tx.execute(select(func.count()).select_from(query.limit(at_most).subquery()))).scalar_one())
 
 
-async def balance_steps(tx: Tx, customer_id: int, from_ms: int, until_ms: int) -> tuple[int, list[tuple[int, int]]]:
-    """The balance at `from_ms`, and each time and balance at which it changed until `until_ms`."""
+async def balance_steps(
+    tx: Tx, customer_id: int, from_ms: int, until_ms: int, at_most: int
+) -> tuple[int, list[tuple[int, int]]]:
+    """The balance at `from_ms`, and each time and balance at which it changed until `until_ms`, the first `at_most`."""
     e = tables.ledger_entries.c
     before = select(func.coalesce(func.sum(e.amount_nanos), 0)).where(e.customer_id == customer_id, e.at_ms < from_ms)
     balance = opening = int((await tx.execute(before)).scalar_one())
-    query = (
-        select(e.at_ms, e.amount_nanos)
-        .where(e.customer_id == customer_id, e.at_ms >= from_ms, e.at_ms < until_ms)
-        .order_by(e.at_ms, e.id)
-    )
+    query = select(e.at_ms, e.amount_nanos, e.id).where(e.customer_id == customer_id, e.at_ms < until_ms)
+    query = query.order_by(e.at_ms, e.id).limit(ROWS)
     steps: list[tuple[int, int]] = []
-    for at_ms, amount in await tx.execute(query):
-        balance += amount
-        if steps and steps[-1][0] == at_ms:
-            steps.pop()
-        steps.append((at_ms, balance))
+    after_ms, after_id = from_ms, 0
+    while len(steps) < at_most:
+        later = (e.at_ms > after_ms) | ((e.at_ms == after_ms) & (e.id > after_id))
+        rows = list(await tx.execute(query.where(e.at_ms >= after_ms, later)))
+        for at_ms, amount, _ in rows:
+            balance += amount
+            if steps and steps[-1][0] == at_ms:
+                steps.pop()
+            steps.append((at_ms, balance))
+        if len(rows) < ROWS:
+            break
+        after_ms, after_id = rows[-1].at_ms, rows[-1].id
     return opening, steps

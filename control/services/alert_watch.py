@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
-from control.services.alert_history import arrived, invited, past
+from control.services.alert_history import ROWS, arrived, invited, past
 from control.services.alert_measures import HOUR_MS, Live, Measure
 from control.services.alert_rules import MINUTE_MS, What, step
 from control.services.alert_texts import facts
@@ -144,7 +144,9 @@ class AlertWatch:
         async for page in invited(tx, row["customer_id"], from_ms, now_ms + LONG_CALL_MS, upto):
             found += page
             await asyncio.sleep(0)
-        for call in sorted(found, key=lambda each: each.number):
+        for place, call in enumerate(sorted(found, key=lambda each: each.number)):
+            if place % ROWS == 0:
+                await asyncio.sleep(0)
             watched.measure.take(past(call))
 
     async def _live_calls(self, rows: Iterable[RowMapping]) -> dict[int | None, list[Live]] | None:

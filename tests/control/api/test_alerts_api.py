@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from config.settings import Events
+from control.services import alert_backtest, alert_history
 from control.services.alert_watch import AlertWatch
 from control.services.courier import Courier
 from control.services.customers import end_penalties
@@ -360,6 +364,49 @@ async def test_a_backtest_of_a_balance_follows_the_ledger(plane: ControlPlane) -
     found = await plane.post(f"/alerts/{alert}/backtest", period, status=200)
     assert [(each["what"], each["value"]) for each in found["happenings"]] == [("fire", "40"), ("reset", "70")]
     assert found["happenings"][0]["at"] == "2027-01-15T08:20:30Z"
+
+
+@with_control
+async def test_a_backtest_takes_no_more_of_a_ledger_than_it_can_walk(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    body = {"name": "Low", "area": "balance", "operator": "<", "threshold": "0"}
+    alert = (await plane.post(f"/customers/{customer}/alerts", body))["id"]
+    for _ in range(3):
+        plane.clock.ms += MINUTE_MS
+        await pay(plane, customer, "5")
+    plane.clock.ms += MINUTE_MS
+    period = {"from": "2027-01-15T08:00:00Z", "to": "2027-01-15T08:04:00Z"}
+    with pytest.MonkeyPatch.context() as patch:
+        # Pages of two, so that the steps are put together from several.
+        patch.setattr(alert_history, "ROWS", 2)
+        found = await plane.post(f"/alerts/{alert}/backtest", period, status=200)
+        assert (found["lowest"], found["highest"]) == ("0", "15")
+        patch.setattr(alert_backtest, "CALLS_MAX", 2)
+        refused = await plane.post(f"/alerts/{alert}/backtest", period, status=400)
+    assert refused["errors"][0]["path"] == "from"
+
+
+def test_others_have_their_turn_while_a_backtest_walks() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def walk() -> Iterator[alert_backtest.Looked]:
+        for _ in range(20):
+            time.sleep(0.012)  # as a look that takes in thousands of calls
+            yield None, None
+
+    async def both() -> None:
+        task = asyncio.create_task(others())
+        await alert_backtest._summed(walk(), "asr", 0, MINUTE_MS, 0)
+        task.cancel()
+
+    asyncio.run(both())
+    assert turns >= 10
 
 
 @with_control
