@@ -43,6 +43,8 @@ from control.store.invoice_tables import credit_notes, invoice_lines, invoice_pr
 from rating.money import format_amount, round_nanos
 
 READ_WAIT_S: Final = 5.0
+OVERDUE_A_STEP: Final = 200
+"""Invoices of which one transaction tells that they are overdue: all of a month may be so at one midnight."""
 
 
 class InvoiceNew(
@@ -385,17 +387,25 @@ async def mark_overdue(ctx: Context) -> int:
     async with ctx.store.read() as tx:
         if (await tx.execute(due.limit(1))).first() is None:
             return 0
-    async with ctx.change() as change:
-        rows = list((await change.tx.execute(due.order_by(c.id))).mappings())
-        for row in rows:
-            await change.tx.execute(update(invoices).where(c.id == row["id"]).values(overdue_ms=change.now_ms))
-            payload = {
-                "customer_id": row["customer_id"],
-                "invoice_id": row["id"],
-                "number": row["number"],
-                "open": format_amount(allocations.open_nanos(row)),
-                "currency": row["currency"],
-                "due_on": row["due_day"],
-            }
-            await emit(change, "invoice.overdue", payload, customer_id=row["customer_id"])
-    return len(rows)
+    count = 0
+    while True:
+        async with ctx.change() as change:
+            rows = list((await change.tx.execute(due.order_by(c.id).limit(OVERDUE_A_STEP))).mappings())
+            for row in rows:
+                await _tell_overdue(change, row)
+        count += len(rows)
+        if len(rows) < OVERDUE_A_STEP:
+            return count
+
+
+async def _tell_overdue(change: Change, row: RowMapping) -> None:
+    await change.tx.execute(update(invoices).where(invoices.c.id == row["id"]).values(overdue_ms=change.now_ms))
+    payload = {
+        "customer_id": row["customer_id"],
+        "invoice_id": row["id"],
+        "number": row["number"],
+        "open": format_amount(allocations.open_nanos(row)),
+        "currency": row["currency"],
+        "due_on": row["due_day"],
+    }
+    await emit(change, "invoice.overdue", payload, customer_id=row["customer_id"])

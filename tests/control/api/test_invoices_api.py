@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from config.settings import Billing
-from control.services import document_mail
+from control.services import document_mail, invoices
 from control.services.ledger import append
 from control.store.invoice_tables import documents, number_series
 from control.store.outbox_tables import outbox
@@ -322,6 +322,28 @@ async def test_the_events_of_an_invoice_are_told_once(plane: ControlPlane) -> No
         "invoice.overdue",
         "invoice.paid",
     ]
+
+
+@with_control
+async def test_that_many_are_overdue_at_one_midnight_is_told_in_several_transactions(plane: ControlPlane) -> None:
+    for number in (1, 2, 3):
+        await make(plane, name=f"Customer {number}", tax_percent="0")
+        await store_calls(plane, call_at("2027-03-20T00:00:00+00:00", customer_id=number))
+    plane.clock.ms = at("2027-04-02T00:00:00+00:00")
+    for number in (1, 2, 3):
+        await invoice(plane, number, **{"from": "2027-03-01", "to": "2027-03-31", "issue": True})
+    changes: list[int] = []
+
+    async def tell(change: Any, row: Any) -> None:
+        changes.append(id(change))
+        held.append(change)
+        await tell_one(change, row)
+
+    held: list[Any] = []
+    tell_one = invoices._tell_overdue
+    with patch.object(invoices, "OVERDUE_A_STEP", 2), patch.object(invoices, "_tell_overdue", tell):
+        assert (await pass_time(plane, "2027-05-01T00:00:00+00:00"))["invoices overdue"] == 3
+    assert changes[0] == changes[1] != changes[2]
 
 
 @with_control
