@@ -150,8 +150,7 @@ async def run_due(ctx: Context) -> int:
         if not client_ids:
             return count
         for client_id in client_ids:
-            async with ctx.change() as change:
-                count += await _draw_next(change, client_id)
+            count += await _draw(ctx, client_id)
 
 
 async def page(ctx: Context, query: BillQuery) -> Page[BillRow]:
@@ -208,28 +207,44 @@ async def preview(ctx: Context, client_id: int, query: PreviewQuery) -> BillPrev
     )
 
 
-async def _draw_next(change: Change, client_id: int) -> bool:
+async def _draw(ctx: Context, client_id: int) -> bool:
     """Draw up the client's next bill if its month is over, and go on to the next; whether there was one to issue."""
+    async with ctx.store.read() as tx:
+        client = await _due_row(tx, client_id, ctx.now_ms())
+        if client is None:
+            return False
+        # A sum over all calls of a month: not while others wait to write.
+        account = await _account(tx, client, month_named(client["bill_month"]))
+    seen = (client["bill_month"], client["time_zone"])
+    async with ctx.change() as change:
+        client = await _due_row(change.tx, client_id, change.now_ms)
+        if client is None or (client["bill_month"], client["time_zone"]) != seen:
+            return False
+        return await _draw_next(change, client, account)
+
+
+async def _due_row(tx: Tx, client_id: int, now_ms: int) -> RowMapping | None:
     table = tables.clients
-    query = select(table).where(table.c.id == client_id, table.c.bill_due_ms <= change.now_ms)
-    client = (await change.tx.execute(query)).mappings().first()
-    if client is None:
-        return False
+    query = select(table).where(table.c.id == client_id, table.c.bill_due_ms <= now_ms)
+    return (await tx.execute(query)).mappings().first()
+
+
+async def _draw_next(change: Change, client: RowMapping, account: AccountSums | None) -> bool:
+    table = tables.clients
     month = month_named(client["bill_month"])
-    is_issued = await _issue(change, client, month)
+    is_issued = await _issue(change, client, month, account)
     following = next_period(MONTHLY, month)
     life = _life(client)
     values: dict[str, Any] = {"bill_month": None, "bill_due_ms": None}
     if following is not None and life is not None and following.first < life.until:
         name = following.key[:7]
         values = {"bill_month": name, "bill_due_ms": bill_due_ms(name, client["time_zone"])}
-    await change.tx.execute(update(table).where(table.c.id == client_id).values(**values))
+    await change.tx.execute(update(table).where(table.c.id == client["id"]).values(**values))
     return is_issued
 
 
-async def _issue(change: Change, client: RowMapping, month: Period) -> bool:
+async def _issue(change: Change, client: RowMapping, month: Period, account: AccountSums | None) -> bool:
     lines, totals = await _priced(change.tx, client, month)
-    account = await _account(change.tx, client, month)
     if not lines and (account is None or not account.sums):
         return False
     number = (await change.tx.execute(select(func.max(client_bills.c.number)))).scalar() or 0

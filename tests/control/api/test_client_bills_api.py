@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
+from control.services import client_bills as billing
 from control.services import clients
 from control.services.client_bills import run_due
 from control.store import tables
@@ -283,3 +285,21 @@ async def test_a_client_whose_start_was_missed_is_billed_from_it(plane: ControlP
     # Nobody looked until March; the switch let it call from its start on.
     assert await bills(plane, "2027-03-20T00:00:00") == [("2027-02", "15.5")]
     assert (await plane.get(f"/clients/{client}"))["activated_at"] == "2027-02-15T00:00:00Z"
+
+
+@with_control
+async def test_an_accounts_calls_are_added_up_while_others_can_write(plane: ControlPlane) -> None:
+    client = await make_client(plane)
+    await plane.make_customer(client_id=client)
+    await buy(plane, client, await product(plane))
+    is_held: list[bool] = []
+
+    async def account(tx: Any, row: Any, month: Any) -> Any:
+        lock: Any = plane.store.turn()
+        is_held.append(lock.locked())
+        return await added_up(tx, row, month)
+
+    added_up = billing._account
+    with patch.object(billing, "_account", account):
+        assert len(await bills(plane, "2027-02-02T00:00:00")) == 1
+    assert is_held == [False]
