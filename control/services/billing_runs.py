@@ -20,10 +20,21 @@ from control.services.errors import ServiceError
 LOOK_S: Final = 15.0
 """How late after midnight a period is charged."""
 
+READ_WAIT_S: Final = 5.0
+
+
+async def _spend(ctx: Context) -> int:
+    """Judge minimum spend when all calls of its period are in the store, and what was free of them was given back."""
+    if not await package_charges.is_spend_due(ctx) or not await ctx.wait_read(READ_WAIT_S):
+        return 0
+    await free_minutes.run_due(ctx)
+    return await package_charges.run_spend(ctx)
+
+
 PARTS: Final[tuple[tuple[str, Callable[[Context], Awaitable[int]]], ...]] = (
-    # Free minutes first: what they give back is no spend.
     ("free minutes", free_minutes.run_due),
     ("packages", package_charges.run_due),
+    ("minimum spend", _spend),
     ("invoices", invoice_runs.run_due),
     ("invoices overdue", invoices.mark_overdue),
     ("mails", document_mail.run_due),

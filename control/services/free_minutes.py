@@ -15,10 +15,11 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import func, insert, or_, select, text, update
 from sqlalchemy.engine import RowMapping
 
+from control.services.assignment_steps import Done, work_through
 from control.services.context import Change, Context
 from control.services.customer_packages import allowance_s
 from control.services.ledger import EntryNew, append_all
-from control.services.package_terms import Assignment, with_owner
+from control.services.package_terms import Assignment
 from control.services.periods import day_at
 from control.services.recalculation_lines import read_booked
 from control.store import tables
@@ -28,6 +29,9 @@ from rating.money import HALF_UP, STEPS, round_ratio
 from switch.policy.dial_strings import compile_dial_string
 
 CALLS_A_STEP: Final = 500
+NUMBERS_A_STEP: Final = 50_000
+"""Calls, anybody's, among which those of one assignment are looked for in one transaction."""
+MOVED_AT_ONCE: Final = 500
 DECIMALS: Final = 4
 """Of what is given back of a call that was free in part; a call that was free as a whole costs nothing at all."""
 
@@ -40,31 +44,62 @@ class Cost(NamedTuple):
     tax_nanos: int
 
 
+class Seen(NamedTuple):
+    """How far an assignment has come."""
+
+    id: int
+    customer_id: int
+    number: int
+    entry_id: int
+
+
 async def run_due(ctx: Context) -> int:
     """Give back what was free of the calls that came since; how many entries that took."""
-    count = 0
-    while True:
-        async with ctx.store.read() as tx:
-            if not await _waiting(tx):
-                return count
-        seen = 0
-        async with ctx.change() as change:
-            for assignment in await _waiting(change.tx):
-                calls, entries = await _step(change, assignment)
-                seen, count = seen + calls, count + entries
-                if seen >= CALLS_A_STEP:
-                    break
-        if seen < CALLS_A_STEP:
-            return count
+    async with ctx.store.read() as tx:
+        call, entry = await _last(tx)
+        behind = await _behind(tx, call, entry)
+        busy = await _with_news(tx, behind, call, entry)
+    idle = [each.id for each in behind if each.id not in busy]
+    for at in range(0, len(idle), MOVED_AT_ONCE):
+        async with ctx.store.begin() as tx:
+            await _move(tx, idle[at : at + MOVED_AT_ONCE], call, entry)
+    return await work_through(ctx, sorted(busy), _step, CALLS_A_STEP)
 
 
-async def _waiting(tx: Tx) -> list[Assignment]:
+async def _behind(tx: Tx, call: int, entry: int) -> list[Seen]:
     """Assignments with free minutes that have not seen the latest call or correction."""
-    call, entry = await _last(tx)
     c = customer_packages.c
-    query = with_owner().where(or_(c.free_number < call, c.free_entry_id < entry)).order_by(c.id)
-    found = [Assignment(row) for row in (await tx.execute(query)).mappings()]
-    return [each for each in found if each.is_billed]
+    query = select(c.id, c.customer_id, c.free_number, c.free_entry_id).where(
+        c.archived_ms.is_(None), or_(c.free_number < call, c.free_entry_id < entry)
+    )
+    return [Seen(*row) for row in await tx.execute(query)]
+
+
+async def _with_news(tx: Tx, behind: list[Seen], call: int, entry: int) -> set[int]:
+    """Those of whose customers there are calls or corrections since, and those that are far behind: these look."""
+    near = [each for each in behind if call - each.number <= NUMBERS_A_STEP]
+    found = {each.id for each in behind if call - each.number > NUMBERS_A_STEP}
+    if not near:
+        return found
+    calls, entries = tables.cdrs.c, tables.ledger_entries.c
+    since = min(each.number for each in near)
+    called = select(calls.customer_id).where(calls.number > since, calls.number <= call).distinct()
+    since = min(each.entry_id for each in near)
+    corrected = (
+        select(entries.customer_id)
+        .where(_IS_BOOKED, entries.id > since, entries.id <= entry, entries.cdr_number.is_not(None))
+        .where(entries.kind == "adjustment")
+        .distinct()
+    )
+    customers = {*(await tx.execute(called)).scalars(), *(await tx.execute(corrected)).scalars()}
+    return found | {each.id for each in near if each.customer_id in customers}
+
+
+async def _move(tx: Tx, ids: list[int], call: int, entry: int) -> None:
+    """There was nothing for these up to here."""
+    c = customer_packages.c
+    moved = update(customer_packages).where(c.id.in_(ids), c.free_number <= call, c.free_entry_id <= entry)
+    await tx.execute(moved.values(free_number=call, free_entry_id=entry))
 
 
 async def _last(tx: Tx) -> tuple[int, int]:
@@ -78,24 +113,27 @@ async def _last(tx: Tx) -> tuple[int, int]:
 _IS_BOOKED: Final = text("ledger_entries.kind <> 'call'")
 
 
-async def _step(change: Change, assignment: Assignment) -> tuple[int, int]:
-    """How many calls were looked at, and how many entries were made."""
+async def _step(change: Change, assignment: Assignment, most: int) -> Done:
+    if not assignment.is_billed or assignment.terms.free_minutes is None:
+        return Done(0, 0)
     call, entry = await _last(change.tx)
     corrected = await _true_up(change, assignment)
-    calls = await _calls(change.tx, assignment, call)
-    number = calls[-1]["number"] if len(calls) == CALLS_A_STEP else call
+    upto = min(call, assignment.row["free_number"] + NUMBERS_A_STEP)
+    calls = await _calls(change.tx, assignment, upto, most)
+    number = calls[-1]["number"] if len(calls) == most else upto
     given = await _give(change, assignment, calls)
     seen = update(customer_packages).where(customer_packages.c.id == assignment.id)
-    await change.tx.execute(seen.values(free_number=number, free_entry_id=entry))
-    return len(calls), given + corrected
+    await change.tx.execute(seen.values(free_number=max(number, assignment.row["free_number"]), free_entry_id=entry))
+    return Done(given + corrected, len(calls), is_whole=number >= call)
 
 
-async def _calls(tx: Tx, assignment: Assignment, upto: int) -> list[RowMapping]:
+async def _calls(tx: Tx, assignment: Assignment, upto: int, most: int) -> list[RowMapping]:
     c = tables.cdrs.c
     query = (
         select(c.number, c.dialled_out, c.ended_ms, c.billed_s, c.net_nanos, c.tax_nanos)
         .where(
-            c.customer_id == assignment.customer_id,
+            # By the calls' numbers: by the customer's index all of its calls would be read, each time.
+            c.customer_id + 0 == assignment.customer_id,
             c.number > assignment.row["free_number"],
             c.number <= upto,
             c.direction == "outbound",
@@ -103,7 +141,7 @@ async def _calls(tx: Tx, assignment: Assignment, upto: int) -> list[RowMapping]:
             c.gross_nanos > 0,
         )
         .order_by(c.number)
-        .limit(CALLS_A_STEP)
+        .limit(most)
     )
     return list((await tx.execute(query)).mappings())
 
@@ -161,7 +199,9 @@ async def _true_up(change: Change, assignment: Assignment) -> int:
         .order_by(given_c.cdr_number)
     )
     given = list((await change.tx.execute(query)).mappings())
-    booked = await read_booked(change.tx, [each["cdr_number"] for each in given], "sell")
+    numbers = [each["cdr_number"] for each in given]
+    booked = await read_booked(change.tx, numbers, "sell")
+    taken = await _taken_s(change.tx, numbers)
     rows: list[dict[str, Any]] = []
     made: list[EntryNew] = []
     for each in given:
@@ -169,7 +209,9 @@ async def _true_up(change: Change, assignment: Assignment) -> int:
         if number not in booked:
             continue
         cost = _cost(booked[number].price)
-        seconds = min(int(each["seconds"]), cost.billed_s)
+        # Other packages' seconds of the call come first: where it has become shorter, none is given back twice.
+        others_s = taken[number] - int(each["seconds"])
+        seconds = min(int(each["seconds"]), max(0, cost.billed_s - others_s))
         net, tax = _share(cost, seconds)
         more_net, more_tax = net - int(each["net"]), tax - int(each["tax"])
         more_s = seconds - int(each["seconds"])

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import func, insert, or_, select, update
 
 from control.services import ledger
+from control.services.assignment_steps import Done, work_through
 from control.services.context import Change, Context
 from control.services.currencies import decimals_of
 from control.services.fields import ms_moment
@@ -38,25 +39,19 @@ class Sum(msgspec.Struct, frozen=True):
 
 
 async def run_due(ctx: Context) -> int:
-    """Charge every period that has begun, and the spend that was missed in those that are over; how many."""
-    count = 0
-    while True:
-        async with ctx.store.read() as tx:
-            if not await _due(tx, ctx.now_ms()):
-                break
-        async with ctx.change() as change:
-            done = 0
-            for assignment in await _due(change.tx, change.now_ms):
-                done += await charge_due(change, assignment, CHARGED_A_STEP - done)
-                if done >= CHARGED_A_STEP:
-                    break
-        count += done
-        if done < CHARGED_A_STEP:
-            break
-    return count + await _run_spend(ctx)
+    """Charge every period that has begun; how many."""
+    async with ctx.store.read() as tx:
+        ids = await _due(tx, ctx.now_ms())
+    return await work_through(ctx, ids, _charge_some, CHARGED_A_STEP)
 
 
-async def _due(tx: Tx, now_ms: int) -> list[Assignment]:
+async def _charge_some(change: Change, assignment: Assignment, most: int) -> Done:
+    count = await charge_due(change, assignment, most) if assignment.row["auto_decrement"] else 0
+    # What was cut short is looked at again, whether or not more is due.
+    return Done(count, count, is_whole=count < most)
+
+
+async def _due(tx: Tx, now_ms: int) -> list[int]:
     c = customer_packages.c
     # No clock on earth is a whole day ahead of UTC's.
     tomorrow = (ms_moment(now_ms).date() + timedelta(days=1)).isoformat()
@@ -67,7 +62,7 @@ async def _due(tx: Tx, now_ms: int) -> list[Assignment]:
         .order_by(c.id)
     )
     found = [Assignment(row) for row in (await tx.execute(query)).mappings()]
-    return [each for each in found if is_due(each, now_ms)]
+    return [each.id for each in found if is_due(each, now_ms)]
 
 
 def is_due(assignment: Assignment, now_ms: int) -> bool:
@@ -135,18 +130,33 @@ async def true_up(change: Change, assignment: Assignment) -> None:
             await _charge(change, assignment, "period", period, shown, Sum(net, cost), len(rows), quantity, tax)
 
 
-async def _run_spend(ctx: Context) -> int:
+async def is_spend_due(ctx: Context) -> bool:
+    """Whether there is a period that is over and whose spend is not judged."""
     async with ctx.store.read() as tx:
-        if not await _spend_due(tx, ctx.now_ms()):
-            return 0
-    # What a period's calls cost is known when all of them are in the store.
-    if not await ctx.wait_read(5.0):
-        return 0
-    count = 0
-    async with ctx.change() as change:
-        for assignment in await _spend_due(change.tx, change.now_ms):
-            count += await _judge_spend(change, assignment)
-    return count
+        return bool(await _spend_due(tx, ctx.now_ms()))
+
+
+async def run_spend(ctx: Context) -> int:
+    """Charge the spend that was missed in periods that are over; how many.
+
+    Free minutes of their calls are to be given back before: what they give back is no spend.
+    """
+    async with ctx.store.read() as tx:
+        due = await _spend_due(tx, ctx.now_ms())
+        # Sums over a period's calls, of which there may be millions: not while others wait to write.
+        spent = {each.id: await _spent(tx, each, ctx.now_ms()) for each in due}
+
+    async def judge(change: Change, assignment: Assignment, _most: int) -> Done:
+        return await _judge_spend(change, assignment, spent[assignment.id])
+
+    return await work_through(ctx, list(spent), judge, CHARGED_A_STEP)
+
+
+async def _spent(tx: Tx, assignment: Assignment, now_ms: int) -> tuple[Period, int]:
+    due = _spend_part(assignment, now_ms)
+    assert due is not None
+    period, part = due
+    return (part or period), 0 if part is None else await spent_on_calls(tx, assignment, part)
 
 
 async def _spend_due(tx: Tx, now_ms: int) -> list[Assignment]:
@@ -175,23 +185,25 @@ def _spend_part(assignment: Assignment, now_ms: int) -> tuple[Period, Period | N
     return period, part
 
 
-async def _judge_spend(change: Change, assignment: Assignment) -> int:
+async def _judge_spend(change: Change, assignment: Assignment, spent: tuple[Period, int]) -> Done:
     """Charge what the calls of the next period that is over cost less than agreed on."""
-    due = _spend_part(assignment, change.now_ms)
-    assert due is not None
+    due = _spend_part(assignment, change.now_ms) if assignment.row["auto_decrement"] else None
+    if due is None or (due[1] or due[0]) != spent[0]:
+        # Somebody has judged it, or moved its days, since the calls were added up.
+        return Done(0, 0)
     period, part = due
     done = update(customer_packages).where(customer_packages.c.id == assignment.id)
     await change.tx.execute(done.values(spend_day=period.until.isoformat()))
     if part is None:
-        return 0
+        return Done(0, 1)
     least = (assignment.terms.minimum_spend_nanos or 0) * assignment.quantity
     decimals = decimals_of(assignment.terms.currency)
     wanted = share_nanos(least, assignment.rule, period, part, decimals=decimals)
-    missing = wanted - await spent_on_calls(change.tx, assignment, part)
+    missing = wanted - spent[1]
     if missing <= 0:
-        return 0
+        return Done(0, 1)
     await _charge(change, assignment, "spend", period, part, Sum(missing))
-    return 1
+    return Done(1, 1)
 
 
 async def spent_on_calls(tx: Tx, assignment: Assignment, part: Period) -> int:

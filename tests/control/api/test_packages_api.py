@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from control.services import billing_runs, package_charges
+from control.services import billing_runs, free_minutes, package_charges
 from control.services.outbox import emit
 from control.store.outbox_tables import outbox
 from control.store.package_tables import customer_packages
@@ -491,3 +491,99 @@ async def test_packages_are_listed_by_customer_and_no_other_customers(plane: Con
     assert [each["customer_id"] for each in mine] == [2]
     await plane.get("/customers/1/customer-packages/2", status=404)
     assert len((await plane.get("/customer-packages"))["items"]) == 2
+
+
+@with_control
+async def test_ten_thousand_with_free_minutes_cost_a_look_a_few_statements_where_few_have_called(
+    plane: ControlPlane,
+) -> None:
+    for name in ("Calls", "Does not"):
+        await plane.make_customer(name=name)
+    package = await make_package(plane, retail="0", free_minutes=60)
+    await assign(plane, package, 1, start="2027-01-01", auto_decrement=False)
+    await assign(plane, package, 2, start="2027-01-01", auto_decrement=False)
+    async with plane.store.begin() as tx:
+        idle = dict((await tx.execute(select(customer_packages).where(customer_packages.c.id == 2))).mappings().one())
+        await tx.execute(customer_packages.insert(), [{**idle, "id": 100 + n} for n in range(10_000)])
+    await store_calls(plane, call_at("2027-01-15T10:00:00+00:00"))
+    looked: list[int] = []
+
+    async def step(change: Any, assignment: Any, most: int) -> Any:
+        looked.append(assignment.id)
+        return await give(change, assignment, most)
+
+    give = free_minutes._step
+    with patch.object(free_minutes, "_step", step):
+        assert await pass_time(plane, "2027-01-15T10:01:00+00:00") == {"free minutes": 1}
+    assert looked == [1]
+    async with plane.store.read() as tx:
+        numbers = select(customer_packages.c.free_number).distinct()
+        assert list((await tx.execute(numbers)).scalars()) == [1]
+
+
+@with_control
+async def test_one_whose_balance_cannot_be_counted_keeps_nobody_else_from_being_charged(plane: ControlPlane) -> None:
+    for name in ("Beyond", "Other"):
+        await plane.make_customer(name=name)
+    huge = await make_package(plane, name="Huge", retail="900000000")
+    await assign(plane, huge, 1, quantity=1000, start="2027-02-01")
+    await assign(plane, await make_package(plane), 2, start="2027-02-01")
+    await pass_time(plane, "2027-02-01T00:00:00+00:00")
+    assert await balance(plane, 2) == -31 * UNIT
+    assert await balance(plane, 1) == 0
+
+
+@with_control
+async def test_minimum_spend_is_judged_after_free_minutes_of_calls_that_came_late(plane: ControlPlane) -> None:
+    await plane.make_customer()
+    await assign(plane, await make_package(plane, retail="0", minimum_spend="31"), start="2027-01-01")
+    await assign(plane, await make_package(plane, **FREE | {"name": "Free"}), start="2027-01-01")
+
+    async def read_all(_timeout_s: float) -> bool:
+        if not late:
+            late.append(True)
+            await store_calls(plane, call_at("2027-01-31T23:00:00+00:00", net=10 * UNIT))
+        return True
+
+    late: list[bool] = []
+    plane.ctx.wait_read = read_all
+    await pass_time(plane, "2027-02-03T00:00:00+00:00")
+    # The only call was free, so all of the 31 is missed.
+    assert sorted(each["net"] for each in await entries(plane, kind="package")) == ["-10", "31"]
+
+
+@with_control
+async def test_a_call_that_becomes_shorter_is_given_back_once_by_two_packages(plane: ControlPlane) -> None:
+    exchange = await Exchange(plane).open()
+    await exchange.load(exchange.sell, b"prefix,name,rate,increment\n44,UK,0.05,60/60\n")
+    for name in ("One", "Two"):
+        await assign(plane, await make_package(plane, name=name, retail="0", free_minutes=2), start="2027-01-01")
+    await exchange.call(181_000)
+    plane.clock.ms += 3_600_000
+    await billing_runs.run_due(plane.ctx)
+    assert await exchange.balance() == 0
+    shorter = b"prefix,name,rate,increment\n44,UK,0.05,1/1\n"
+    rule = {"revision_id": await exchange.load(exchange.sell, shorter, activate=False)}
+    run = await plane.post("/recalculations", {"filters": {"day": "2027-01-15"}, "rule": rule, "reason": "by seconds"})
+    await plane.post(f"/recalculations/{run['id']}/apply", None, status=200)
+    for _ in range(2):
+        await billing_runs.run_due(plane.ctx)
+    assert await exchange.balance() == 0
+
+
+@with_control
+async def test_spend_is_added_up_while_others_can_write(plane: ControlPlane) -> None:
+    await plane.make_customer()
+    await assign(plane, await make_package(plane, retail="0", minimum_spend="31"), start="2027-01-01")
+    is_held: list[bool] = []
+
+    async def spent(*args: Any) -> int:
+        lock: Any = plane.store.turn()
+        is_held.append(lock.locked())
+        return await added_up(*args)
+
+    added_up = package_charges.spent_on_calls
+    with patch.object(package_charges, "spent_on_calls", spent):
+        await pass_time(plane, "2027-02-02T00:00:00+00:00")
+    assert is_held == [False]
+    assert await balance(plane) == -31 * UNIT
