@@ -15,12 +15,14 @@ from datetime import date, timedelta
 from typing import Any, Final, Literal
 
 import msgspec
+import structlog
 from sqlalchemy import Select, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
 
 from control.services import ledger
 from control.services.context import Change, Context
 from control.services.currencies import decimals_of
+from control.services.errors import ServiceError
 from control.services.ledger import EntryNew
 from control.services.memos import recalled
 from control.services.package_terms import tax_nanos
@@ -34,6 +36,8 @@ BILLED: Final = ("active", "suspended")
 DAY_MS: Final = 86_400_000
 ROWS_MAX: Final = 500
 """DIDs charged in one transaction: others wait for it."""
+
+log = structlog.get_logger("control.dids")
 
 _COLLECTED: Final = "charges of DIDs"
 """What a change notes that books all of its charges together."""
@@ -50,6 +54,8 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     """Of the client; None: there is none."""
     starts_at_ms: int | None
     ends_at_ms: int | None
+    activated_ms: int | None
+    ended_ms: int | None
 
     @property
     def is_billed(self) -> bool:
@@ -57,6 +63,13 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
     def has_ended(self, day: date) -> bool:
         return self.ends_at_ms is not None and self.ends_at_ms <= day_start_ms(day, self.time_zone)
+
+    def as_it_ended(self) -> Owner:
+        """Of a client that has just become inactive: billed to its end, which may be long past after downtime."""
+        if self.status != "inactive" or self.activated_ms is None:
+            return self
+        ends = [at_ms for at_ms in (self.ends_at_ms, self.ended_ms) if at_ms is not None]
+        return msgspec.structs.replace(self, status="active", ends_at_ms=min(ends, default=None))
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +125,8 @@ async def begin(change: Change, row: RowMapping) -> RowMapping:
 async def end(change: Change, row: RowMapping) -> None:
     """Charge the months that had begun by now, before a DID is released; nothing is charged after."""
     if row["charge_from"] is not None:
-        due = await _plan(change, row)
+        owner = (await _owner(change, row["customer_id"])).as_it_ended()
+        due = _plan_of(row, owner, change.now_ms)
         await _book(change, msgspec.structs.replace(due, charge_from=None, charge_due_ms=None, is_setup_due=False))
 
 
@@ -142,11 +156,23 @@ async def run_due(ctx: Context) -> int:
         if not found:
             return count
         after = found[-1]["id"]
-        async with ctx.change() as change:
-            # Again, now that nobody else changes them.
-            rows = (await change.tx.execute(_due(change.now_ms, found[0]["id"] - 1))).mappings()
-            due = [row for row in rows if row["id"] <= after]
-            count += await _book_all(change, [_plan_of(row, _owner_of(row), change.now_ms) for row in due])
+        try:
+            count += await _charge_between(ctx, found[0]["id"], after)
+        except ServiceError:
+            # One by one: whose balance would pass what can be counted keeps nobody else's from being charged.
+            for row in found:
+                try:
+                    count += await _charge_between(ctx, row["id"], row["id"])
+                except ServiceError as error:
+                    log.error("a DID was not charged", did_id=row["id"], reason=str(error))
+
+
+async def _charge_between(ctx: Context, first_id: int, last_id: int) -> int:
+    async with ctx.change() as change:
+        # Again, now that nobody else changes them.
+        rows = (await change.tx.execute(_due(change.now_ms, first_id - 1))).mappings()
+        due = [row for row in rows if row["id"] <= last_id]
+        return await _book_all(change, [_plan_of(row, _owner_of(row), change.now_ms) for row in due])
 
 
 def plan(row: RowMapping, owner: Owner, now_ms: int, first: date, *, is_setup_due: bool) -> Plan:
@@ -315,9 +341,10 @@ def _due(now_ms: int, after: int) -> Select[Any]:
     )
 
 
+_OF_CLIENT: Final = ("status", "starts_at_ms", "ends_at_ms", "activated_ms", "ended_ms")
 _OWNER: Final = (
     *(tables.customers.c[name].label(f"owner_{name}") for name in ("id", "currency", "time_zone", "tax_ppm")),
-    *(tables.clients.c[name].label(f"owner_{name}") for name in ("status", "starts_at_ms", "ends_at_ms")),
+    *(tables.clients.c[name].label(f"owner_{name}") for name in _OF_CLIENT),
 )
 
 

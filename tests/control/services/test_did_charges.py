@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from control.services import invariants
+from control.services import clients, invariants, ledger
 from control.store.did_tables import did_charges
 from tests.fakes.control import START_MS, ControlPlane, with_control
 from tests.fakes.databases import Database
@@ -334,3 +334,55 @@ def test_days_charged_have_no_gap_and_no_overlap(zone: str, hours: int, gaps: li
 
     with tempfile.TemporaryDirectory() as folder:
         run(tmp_path=Path(folder))
+
+
+@with_control
+async def test_months_before_a_client_ended_are_charged_whoever_looks_first_after_downtime(plane: ControlPlane) -> None:
+    body = {"name": "House", "status": "scheduled", "start_date": "2027-01-22", "contract_end": "2027-03-31"}
+    client = (await plane.post("/clients", body))["id"]
+    parties = await make_parties(plane, client_id=client)
+    await make_did(plane, **whole(parties))
+    # Nothing ran until April, and the client is ended before the numbers are looked at.
+    plane.clock.ms = at("2027-04-02T00:00:00+00:00")
+    await clients.run_due(plane.ctx)
+    await look(plane)
+    assert [each[1:4] for each in await books(plane)] == [
+        ("2027-01-22", "2027-02-01", 1000),
+        ("2027-02-01", "2027-03-01", 3100),
+        ("2027-03-01", "2027-04-01", 3100),
+    ]
+
+
+@with_control
+async def test_numbers_of_a_client_that_never_began_cost_nothing_when_it_is_given_up(plane: ControlPlane) -> None:
+    client = (await plane.post("/clients", {"name": "House", "status": "new"}))["id"]
+    parties = await make_parties(plane, client_id=client)
+    await make_did(plane, **whole(parties, setup_retail="5"))
+    await plane.patch(f"/clients/{client}", {"status": "inactive"})
+    assert await books(plane) == []
+    # Given after its last day, they cost nothing either.
+    gone = (await plane.post("/clients", {"name": "Gone", "status": "active"}))["id"]
+    other = await make_parties(plane, name="Other", client_id=gone)
+    await plane.patch(f"/clients/{gone}", {"status": "inactive"})
+    plane.clock.ms += 2 * 86_400_000
+    did = await make_did(plane, **whole(other, number="442071838759"))
+    await look(plane)
+    await step(plane, did, "release", reason="x")
+    assert await books(plane) == []
+
+
+@with_control
+async def test_numbers_of_one_whose_balance_cannot_be_counted_keep_nobody_elses_from_being_charged(
+    plane: ControlPlane,
+) -> None:
+    beyond, other = await make_parties(plane, name="Beyond"), await make_parties(plane, name="Other")
+    await make_did(plane, **whole(beyond))
+    await make_did(plane, **whole(other, number="442071838751"))
+    async with plane.ctx.change() as change:
+        await ledger.append(
+            change, customer_id=beyond.customer, kind="fee", amount_nanos=-ledger.BALANCE_NANOS_MAX + 2 * 10**9
+        )
+    plane.clock.ms = at("2027-02-01T00:00:00+00:00")
+    await look(plane)
+    assert (await amounts(plane, other))[-1] == "-3.1"
+    assert len(await books(plane)) == 3
