@@ -55,12 +55,12 @@ async def follow(call: Call) -> Any:
     async def is_allowed() -> bool:
         return await authenticate(call.ctx, key) is not None
 
-    return _stream(call, customer_id, lambda look: live_figures.figures(look, customer_id), is_allowed)
+    return _stream(call, customer_id, lambda look: live_figures.figures(look, customer_id), is_allowed, is_own=False)
 
 
 async def follow_own(call: Call) -> Any:
     customer_id = own_customer_id(call.ctx)
-    await live_figures.check(call.ctx, customer_id)
+    await live_figures.check(call.ctx, customer_id, is_own=True)
     token, address = bearer_of(call.request), address_of(call.request)
 
     async def is_allowed() -> bool:
@@ -69,7 +69,7 @@ async def follow_own(call: Call) -> Any:
         except Unauthorized:
             return False
 
-    return _stream(call, customer_id, lambda look: live_figures.own_figures(look, customer_id), is_allowed)
+    return _stream(call, customer_id, lambda look: live_figures.own_figures(look, customer_id), is_allowed, is_own=True)
 
 
 def _stream(
@@ -77,10 +77,14 @@ def _stream(
     customer_id: int | None,
     show: Callable[[Look], msgspec.Struct],
     is_allowed: live_figures.IsAllowed,
+    *,
+    is_own: bool,
 ) -> EventStream:
     # Who does not say that it reads events waits for the end of the answer: it gets one.
     is_endless = EVENT_STREAM in call.request.headers.get("accept", "").lower()
-    return EventStream(live_figures.events(call.ctx, customer_id, show, is_allowed, is_endless=is_endless))
+    return EventStream(
+        live_figures.events(call.ctx, customer_id, show, is_allowed, is_own=is_own, is_endless=is_endless)
+    )
 
 
 class Rebuilding(msgspec.Struct, frozen=True, kw_only=True):

@@ -96,12 +96,13 @@ async def events(
     show: Callable[[Look], msgspec.Struct],
     is_allowed: IsAllowed,
     *,
+    is_own: bool,
     is_endless: bool,
 ) -> AsyncGenerator[bytes, None]:
     """Server-sent events (WHATWG HTML §9.2): one a look while whoever reads them is let in, or only the first."""
     looked_s = time.monotonic()
     yield b"retry: 3000\n\n"
-    async with aclosing(ctx.load.follow(customer_id)) as looks:
+    async with aclosing(ctx.load.follow(customer_id, is_own=is_own)) as looks:
         async for look in looks:
             if time.monotonic() - looked_s >= ALLOWED_S:
                 if not await is_allowed():
@@ -112,7 +113,7 @@ async def events(
                 return
 
 
-async def check(ctx: Context, customer_id: int | None) -> None:
+async def check(ctx: Context, customer_id: int | None, *, is_own: bool = False) -> None:
     """Before the answer has begun.
 
     Raises:
@@ -123,7 +124,7 @@ async def check(ctx: Context, customer_id: int | None) -> None:
         async with ctx.store.read() as tx:
             await customer_row(tx, customer_id)
     try:
-        ctx.load.check_room()
+        ctx.load.check_room(customer_id, is_own=is_own)
     except TooMany as error:
         raise Conflict("Too many read live figures already.") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from typing import Final, Literal, Protocol
 
@@ -28,6 +29,10 @@ FRESH_MS: Final = 3_000
 """An older look is not what is now."""
 MINUTE_MS: Final = 60_000
 FOLLOWERS_MAX: Final = 200
+CONTACTS_MAX: Final = 150
+"""Of them, contacts of customers: whatever these do, staff still see how busy the switch is …"""
+CONTACTS_OF_ONE_MAX: Final = 10
+"""… and no customer keeps the others out."""
 SHOWN_MAX: Final = 200
 """Customers of one event, the busiest first."""
 
@@ -76,6 +81,8 @@ class LoadWatch:
         self._looked = asyncio.Event()
         self._followers: dict[object, int | None] = {}
         """Whom each follows; None: all."""
+        self._contacts: Counter[int] = Counter()
+        """Those of them that are a customer's own contacts."""
         self._minute_ms = 0
         self._most: dict[tuple[Owner, int], tuple[int, int]] = {}
         self.look = Look()
@@ -121,15 +128,19 @@ class LoadWatch:
             log.error("how busy the switch was is not stored", reason=str(error))
         self._tell(look)
 
-    async def follow(self, customer_id: int | None) -> AsyncGenerator[Look, None]:
+    async def follow(self, customer_id: int | None, *, is_own: bool = False) -> AsyncGenerator[Look, None]:
         """Each new look that is taken while the one before has gone out, the newest one first.
 
+        Args:
+            is_own: for a contact of that customer.
         Raises:
             TooMany: others follow already, as many as may.
         """
-        self.check_room()
+        self.check_room(customer_id, is_own=is_own)
         me = object()
         self._followers[me] = customer_id
+        if is_own and customer_id is not None:
+            self._contacts[customer_id] += 1
         try:
             seen = 0
             await self._begin()
@@ -141,6 +152,8 @@ class LoadWatch:
                     await self._looked.wait()
         finally:
             del self._followers[me]
+            if is_own and customer_id is not None:
+                self._contacts -= Counter({customer_id: 1})
 
     async def _begin(self) -> None:
         """The first look of a follower, with the account that nobody may have followed before."""
@@ -152,10 +165,14 @@ class LoadWatch:
             accounts = {account.customer_id: account for account in await self._read_accounts(look.customers)}
             self._tell(msgspec.structs.replace(look, number=self.look.number + 1, accounts=accounts))
 
-    def check_room(self) -> None:
+    def check_room(self, customer_id: int | None, *, is_own: bool) -> None:
         """Raises TooMany: others follow already, as many as may."""
         if len(self._followers) >= FOLLOWERS_MAX:
             raise TooMany
+        if is_own and customer_id is not None:
+            of_one = self._contacts[customer_id]
+            if of_one >= CONTACTS_OF_ONE_MAX or self._contacts.total() >= CONTACTS_MAX:
+                raise TooMany
 
     @property
     def followers(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from control.services import rollups
+from control.services.load_watch import CONTACTS_OF_ONE_MAX
 from switch.frames import LiveCall
 from tests.fakes.control import START_MS, ControlPlane, live_call, with_control
 from tests.fakes.portal import make_contact, session
@@ -287,3 +288,19 @@ async def test_sums_are_made_anew_by_an_admin_alone_and_audited(plane: ControlPl
     found = await plane.get("/stats")
     assert (found["is_complete"], found["items"][0]["attempts"]) == (True, 1)
     assert (await plane.get("/audit"))["items"][0]["action"] == "rebuild"
+
+
+@with_control
+async def test_contacts_of_one_customer_leave_room_for_others_to_follow_live_figures(plane: ControlPlane) -> None:
+    customer = await plane.make_customer(portal_access=True)
+    await make_contact(plane, customer)
+    looks = [plane.ctx.load.follow(customer, is_own=True) for _ in range(CONTACTS_OF_ONE_MAX)]
+    for each in looks:
+        await anext(each)
+    async with await session(plane) as contact:
+        assert (await contact.get("/stats/live")).status_code == 409
+        assert (await plane.request("GET", "/stats/live", status=200)).text.count("event: figures") == 1
+        for each in looks:
+            await each.aclose()
+        assert (await contact.get("/stats/live")).status_code == 200
+    assert plane.ctx.load.followers == 0
