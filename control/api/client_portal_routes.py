@@ -34,6 +34,7 @@ CLIENT_PORTAL_ROUTES: Final = (
         summary="The client whose telephony this is: status, offices, dates, whether internet is on.",
         role="customer",
         reply=portal_client.OwnClient,
+        also_refuses=(404,),
     ),
     Route(
         method="PATCH",
@@ -51,6 +52,7 @@ CLIENT_PORTAL_ROUTES: Final = (
         summary="The client's networks.",
         role="customer",
         reply=Page[portal_client.OwnNetwork],
+        also_refuses=(404,),
     ),
     Route(
         method="GET",

@@ -62,6 +62,7 @@ CLIENT_WIZARD_ROUTES: Final = (
         summary="What was entered until now, and what is missing.",
         role="read-only",
         reply=wizard.Wizard,
+        also_refuses=(409,),
     ),
     _step("client", wizard.ClientStep, "name, type and references"),
     _step("dates", wizard.DatesStep, "start, end of the rooms' allocation, end of the contract"),

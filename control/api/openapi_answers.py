@@ -59,7 +59,11 @@ def problem_statuses(route: Route) -> list[int]:
         429: route.is_throttled or (is_of_portal and has_body),
         503: True,
     }
-    return [status for status, applies in found.items() if applies and status != route.status]
+    return [
+        status
+        for status, is_usual in found.items()
+        if (is_usual or status in route.also_refuses) and status != route.status
+    ]
 
 
 def _reply(route: Route, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:

@@ -91,6 +91,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_rooted: bool = False
     takes_version: bool = False
     """`If-Match` counts, though it is no `PATCH` or `DELETE`."""
+    also_refuses: tuple[int, ...] = ()
+    """Statuses beside those that every route of its kind can have."""
     is_throttled: bool = False
     """Wrong tries are counted, and too many of them are 429."""
     takes_key: bool = False
