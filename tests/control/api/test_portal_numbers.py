@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.fakes.control import ControlPlane, with_control
 from tests.fakes.dids import NUMBER, make_did, make_parties, whole
@@ -104,3 +109,37 @@ async def test_a_customers_numbers_are_counted_and_added_up(plane: ControlPlane)
         "charged_cost": "1.1",
     }
     await plane.get("/customers/999/dids/summary", 404)
+
+
+@with_control
+async def test_a_page_of_numbers_asks_the_store_as_often_as_one_number_does(plane: ControlPlane) -> None:
+    mine = await make_parties(plane, "Mine", portal_access=True)
+    await make_contact(plane, mine.customer)
+    destinations: list[dict[str, Any]] = [
+        {"kind": "endpoint", "id": mine.endpoint},
+        {"kind": "sip_user", "id": mine.user},
+    ]
+    async with await session(plane) as client:
+        counts = []
+        for n in range(1, 12, 10):
+            for each in range(n):
+                await make_did(plane, **whole(mine, number=f"4420718{n:02d}{each:03d}", destinations=destinations))
+            with counted_statements() as statements:
+                page = (await client.get("/dids")).json()
+            counts.append(len(statements))
+    assert len(page["items"]) == 12
+    assert counts[0] == counts[1]
+
+
+@contextmanager
+def counted_statements() -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
