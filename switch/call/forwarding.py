@@ -21,7 +21,8 @@ from switch.wire.headers import (
     TOUCHED_MAX,
     VIA,
 )
-from switch.wire.message import Message, Request, Response
+from switch.wire.message import Request, Response
+from switch.wire.scan import split_commas, unfold
 
 MAX_FORWARDS_FIRST: Final = 70
 """What a request gets that has none (RFC 3261 §16.6 step 3)."""
@@ -82,7 +83,7 @@ def forward_request(
             if index != via_index or via_value == request.via.raw:
                 out.append(lines[index])
             else:
-                out.append(_replace_first_value(request, lines[index], via_value))
+                out.append(_replace_first_value(lines[index], via_value))
         elif header == MAX_FORWARDS or header == ROUTE:
             continue
         elif header >= SCREENED_MIN:
@@ -130,7 +131,7 @@ def forward_response(
     is_whole = body is None and not from_value and not to_value and not response.has_screened()
     if is_whole and response.has(CONTENT_LENGTH):
         out = [start, *lines, b"", response.body]
-        rest = _without_first_value(response, lines[via_index])
+        rest = _without_first_value(lines[via_index])
         if rest:
             out[via_index + 1] = rest
         else:
@@ -144,7 +145,7 @@ def forward_response(
         if header > TOUCHED_MAX:
             out.append(lines[index])
         elif header == VIA and index == via_index:
-            rest = _without_first_value(response, lines[index])
+            rest = _without_first_value(lines[index])
             if rest:
                 out.append(rest)
         elif header >= SCREENED_MIN:
@@ -171,36 +172,19 @@ def forward_response(
     return b"\r\n".join(out)
 
 
-def _replace_first_value(message: Message, line: bytes, value: bytes) -> bytes:
-    rest = _without_first_value(message, line)
+def _replace_first_value(line: bytes, value: bytes) -> bytes:
+    rest = _without_first_value(line)
     if rest:
         return b"Via: " + value + b"," + rest.partition(b":")[2]
     return b"Via: " + value
 
 
-def _without_first_value(message: Message, line: bytes) -> bytes:
+def _without_first_value(line: bytes) -> bytes:
     """A Via line without its first value; empty if that was the only one."""
     if 44 not in line:
         return b""
     if 34 not in line and 10 not in line:
         return b"Via: " + line.partition(b",")[2].strip(b" \t")
-    # The top Via is on the first Via line, so that line's values come first of all.
-    own = message.all(VIA)[1 : _count_values(line)]
+    # Split as it was when the message was read: a count by any other rule may take a value of the next line.
+    own = split_commas(unfold(line.partition(b":")[2]))[1:]
     return b"Via: " + b", ".join(own) if own else b""
-
-
-def _count_values(line: bytes) -> int:
-    """Values on one Via line: commas outside quotes, plus one."""
-    if b'"' not in line:
-        return line.count(b",") + 1
-    count, is_quoted, is_escaped = 1, False, False
-    for byte in line:
-        if is_escaped:
-            is_escaped = False
-        elif is_quoted and byte == 0x5C:
-            is_escaped = True
-        elif byte == 0x22:
-            is_quoted = not is_quoted
-        elif byte == 0x2C and not is_quoted:
-            count += 1
-    return count

@@ -49,6 +49,10 @@ def test_the_senders_via_learns_where_its_packet_came_from() -> None:
         (b"Via: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKa, SIP/2.0/UDP 192.0.2.66;branch=z9hG4bKb",),
         (b"v: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKa", b"Via: SIP/2.0/TCP 192.0.2.66;branch=z9hG4bKb"),
         (
+            b'Via: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKa;rport;x="a", SIP/2.0/UDP b;y=<1,2>, SIP/2.0/UDP c;branch=z9hG4bKc',
+            b"Via: SIP/2.0/UDP 192.0.2.66;branch=z9hG4bKb",
+        ),
+        (
             b'Via: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKa;x="a,b", SIP/2.0/UDP c;branch=z9hG4bKc',
             b"Via: SIP/2.0/UDP 192.0.2.66;branch=z9hG4bKb, SIP/2.0/UDP d;branch=z9hG4bKd",
         ),
@@ -58,7 +62,7 @@ def test_lists_of_vias_on_one_line_or_several_keep_their_order(vias: tuple[bytes
     lines = list(vias) + [line for line in parsed(INVITE).lines if not line.startswith(b"Via")]
     data = message(b"INVITE sip:1@x SIP/2.0", lines, b"hello")
     before, after = parsed(data).all(VIA), forwarded(data).all(VIA)
-    assert after[1].startswith(before[0])
+    assert after[1].startswith(before[0].partition(b";rport")[0])
     assert after[2:] == before[1:]
     # And home again: the response has them all but ours.
     ok = parse_message(message(b"SIP/2.0 200 OK", [b"Via: " + b", ".join(after), *parse_message(OK).lines[3:]]))

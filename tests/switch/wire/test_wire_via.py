@@ -94,6 +94,25 @@ def test_the_plain_reader_says_nothing_else_than_the_general_one(tail: bytes, is
     assert facts(plain) == facts(general)
 
 
+@given(st.lists(st.lists(PIECES, max_size=9).map(b"".join), min_size=1, max_size=5))
+def test_what_is_remembered_of_a_peer_changes_nothing(tails: list[bytes]) -> None:
+    for tail in tails:
+        for value in (b"SIP/2.0/UDP h" + tail, b"SIP/2.0/UDP h;rport" + tail, b"SIP/2.0/UDP h" + tail + b";rport"):
+            expected: object
+            try:
+                general = Via(value)
+                _parse_general(general, value)
+                expected = facts(general)
+            except ParseError:
+                expected = None
+            found: object
+            try:
+                found = facts(Via.parse(value))
+            except ParseError:
+                found = None
+            assert found == expected
+
+
 @given(st.lists(PIECES, max_size=9).map(b"".join))
 def test_with_source_leaves_a_value_that_reads_back(tail: bytes) -> None:
     try:
