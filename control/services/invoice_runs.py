@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 from sqlalchemy import select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import SQLAlchemyError
 
 from control.services import invoices
 from control.services.context import Context
@@ -41,7 +42,7 @@ async def run_due(ctx: Context) -> int:
     for row in rows:
         try:
             count += await _run(ctx, row)
-        except ServiceError as error:
+        except (ServiceError, SQLAlchemyError) as error:
             log.error("a customer was not invoiced", customer_id=row["customer_id"], reason=str(error))
     return count
 
@@ -84,7 +85,7 @@ async def _run(ctx: Context, row: RowMapping) -> int:
             window, sums, opening = await invoices.read_span(tx, customer_id, span)
         async with ctx.change() as change:
             await invoices.check_unchanged(change.tx, customer_id, span)
-            if not sums.lines:
+            if not sums.lines or span.is_empty:
                 skipped = update(invoice_profiles).where(invoice_profiles.c.customer_id == customer_id)
                 await change.tx.execute(skipped.values(since_day=period.until.isoformat()))
             else:

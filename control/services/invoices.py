@@ -72,6 +72,11 @@ class Span(msgspec.Struct, frozen=True):
     ends_ms: int
     before: RowMapping | None
 
+    @property
+    def is_empty(self) -> bool:
+        """The customer moved so far east that the invoice before ended later than these days do."""
+        return self.ends_ms <= self.starts_ms
+
 
 async def page(ctx: Context, query: InvoiceQuery) -> Page[Invoice]:
     """The youngest first unless asked otherwise."""
@@ -203,7 +208,10 @@ async def _span(tx: Tx, customer: RowMapping, new: InvoiceNew, now_ms: int) -> S
         raise invalid("to", f"before {first}, the first day")
     if last > today:
         raise invalid("to", "that day has not begun")
-    return make_span(zone, first, last + timedelta(days=1), before)
+    span = make_span(zone, first, last + timedelta(days=1), before)
+    if span.is_empty:
+        raise invalid("to", "the invoice before reaches beyond it: the customer's clocks were others then")
+    return span
 
 
 def rule_of(profile: InvoiceProfileNew) -> Rule:
@@ -213,9 +221,10 @@ def rule_of(profile: InvoiceProfileNew) -> Rule:
 
 def make_span(zone: str, first: date, until: date, before: RowMapping | None) -> Span:
     starts_ms, ends_ms = day_start_ms(first, zone), day_start_ms(until, zone)
-    if before is not None and first.isoformat() == before["until_day"]:
-        # The very moment at which the one before ended, whatever zone the customer has moved to.
-        starts_ms = before["ends_ms"]
+    if before is not None:
+        # The very moment at which the one before ended, whatever zone the customer has moved to; never earlier.
+        follows = first.isoformat() == before["until_day"]
+        starts_ms = before["ends_ms"] if follows else max(starts_ms, before["ends_ms"])
     return Span(first, until, starts_ms, max(ends_ms, starts_ms), before)
 
 

@@ -420,3 +420,29 @@ async def test_the_pdf_is_rendered_once_and_the_same_for_ever(plane: ControlPlan
         assert len((await tx.execute(select(documents.c.sha256))).all()) == 1
         await tx.execute(update(documents).values(content=b"kept"))
     assert (await plane.request("GET", f"/invoices/{made['id']}/pdf")).content == b"kept"
+
+
+@with_control
+async def test_a_customer_that_moves_a_day_east_is_invoiced_on_and_keeps_nobody_from_it(plane: ControlPlane) -> None:
+    for name in ("Mover", "Other"):
+        await make(plane, name=name, tax_percent="0", time_zone="Pacific/Pago_Pago")
+    plane.clock.ms = at("2027-03-01T12:00:00+00:00")
+    for number in (1, 2):
+        await plane.patch(f"/customers/{number}/invoicing", {"frequency": "daily"})
+        await store_calls(plane, call_at("2027-03-01T15:00:00+00:00", customer_id=number))
+    await pass_time(plane, "2027-03-02T11:30:00+00:00")
+    await plane.patch("/customers/1", {"time_zone": "Pacific/Kiritimati"})
+    fee = {"amount": "-5", "kind": "fee", "reason": "x", "description": "Porting"}
+    for number in (1, 2):
+        await store_calls(
+            plane,
+            call_at("2027-03-01T16:00:00+00:00", net=2 * UNIT, customer_id=number),
+            call_at("2027-03-02T12:00:00+00:00", net=4 * UNIT, customer_id=number),
+        )
+        await plane.post(f"/customers/{number}/adjustments", fee)
+    for moment in ("2027-03-02T12:00:00+00:00", "2027-03-04T12:00:00+00:00", "2027-03-05T12:00:00+00:00"):
+        await pass_time(plane, moment)
+    for number in (1, 2):
+        made = (await plane.get(f"/invoices?customer_id={number}&sort=id"))["items"]
+        assert [each["gross"] for each in made] == ["1", "11"], number
+        assert made[0]["closing_balance"] == made[1]["opening_balance"]
