@@ -49,7 +49,7 @@ def test_the_senders_via_learns_where_its_packet_came_from() -> None:
         (b"Via: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKa, SIP/2.0/UDP 192.0.2.66;branch=z9hG4bKb",),
         (b"v: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKa", b"Via: SIP/2.0/TCP 192.0.2.66;branch=z9hG4bKb"),
         (
-            b'Via: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bKa;rport;x="a", SIP/2.0/UDP b;y=<1,2>, SIP/2.0/UDP c;branch=z9hG4bKc',
+            b'Via: SIP/2.0/UDP 192.0.2.10;branch=a;rport;x="a", SIP/2.0/UDP b;y=<1,2>, SIP/2.0/UDP c;branch=z9hG4bKc',
             b"Via: SIP/2.0/UDP 192.0.2.66;branch=z9hG4bKb",
         ),
         (
