@@ -72,6 +72,7 @@ async def emit(
     *,
     customer_id: int | None = None,
     targets: Sequence[Target] = (),
+    to_targets_alone: bool = False,
 ) -> int:
     """Write an event, and a delivery to everybody who is to hear of it.
 
@@ -80,6 +81,7 @@ async def emit(
         customer_id: whose event it is; that of the payload where it has one. Webhooks of one customer
             hear of its events and of no other.
         targets: more that are told, whatever their webhook asks for.
+        to_targets_alone: nobody else is told.
     Returns:
         The event's number: it rises in the order of commits.
     """
@@ -96,7 +98,8 @@ async def emit(
         .returning(outbox.c.id)
     )
     number = int(made.scalar_one())
-    asking = (Target("webhook", webhook_id=each.id) for each in await subscribers(change) if each.wants(event, whose))
+    others = () if to_targets_alone else await subscribers(change)
+    asking = (Target("webhook", webhook_id=each.id) for each in others if each.wants(event, whose))
     rows = [
         delivery_row(change.now_ms, event, whose, target) | {"outbox_id": number}
         for target in _once([*asking, *targets])

@@ -25,6 +25,8 @@ ANSWER_BYTES_MAX: Final = 65_536
 RETRY_AFTER_S_MAX: Final = 3_600
 _GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
 """All that IANA has handed out for servers; what is outside (old site-local, IPv4 in other clothes) is none."""
+_RELAYS: Final = ipaddress.ip_network("192.88.99.0/24")
+"""Of 6to4, given up by RFC 7526: whoever is nearest answers there, and that may be a machine of ours."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -81,7 +83,7 @@ def is_public(text: str) -> bool:
             address = inner
         elif address not in _GLOBAL_UNICAST:
             return False
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and address not in _RELAYS
 
 
 class Sender:

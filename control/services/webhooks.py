@@ -162,6 +162,7 @@ class Webhooks(Noun[WebhookNew, Webhook]):
                 "webhook.test",
                 {"webhook_id": row_id, "asked_by": change.actor.name},
                 targets=[Target("webhook", webhook_id=row_id)],
+                to_targets_alone=True,
             )
             await change.audit("test", "webhook", row_id)
             mine = select(deliveries.c.id).where(deliveries.c.outbox_id == number, deliveries.c.webhook_id == row_id)
