@@ -216,6 +216,14 @@ async def test_a_webhook_stays_that_customers_for_which_it_was_made(plane: Contr
     assert (await plane.patch(path, {"customer_id": None, "notes": "x"}))["notes"] == "x"
 
 
+@with_control
+async def test_a_test_of_one_webhook_reaches_no_other_that_asks_for_tests(plane: ControlPlane) -> None:
+    bodies = [{"name": name, "url": "https://example.com/", "events": ["webhook.test"]} for name in ("A", "B")]
+    first, _ = [(await plane.post("/webhooks", body))["id"] for body in bodies]
+    await plane.post(f"/webhooks/{first}/test", None)
+    assert [each["webhook_id"] for each in await deliveries(plane)] == [first]
+
+
 def test_addresses_of_others_networks_are_public_and_no_other() -> None:
     for text in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"):
         assert outgoing.is_public(text), text
@@ -232,6 +240,7 @@ def test_addresses_of_others_networks_are_public_and_no_other() -> None:
         "::127.0.0.1",
         "::ffff:0:7f00:1",
         "fec0::1",
+        "192.88.99.1",
     ):
         assert not outgoing.is_public(text), text
 
