@@ -1,7 +1,8 @@
 """Changes that are asked for now and made later: any update of any noun, until then undone without a trace.
 
 What is asked for is checked by doing it and taking it back, so a mistake is refused at once. When it is due
-it is checked again by whatever is stored then; who asked for it is who the audit names. Those that became
+it is checked again by whatever is stored then, and by what the key that asked may still do; who asked for it is who the
+audit names. Those that became
 due while nobody looked are made in the order of their times. Each is made in one transaction with the
 note that it is made: once, whatever restarts.
 """
@@ -26,6 +27,7 @@ from control.services.nouns import Noun
 from control.services.outbox import emit
 from control.services.pages import ListQuery, Page, read_page
 from control.services.roles import may
+from control.store import tables
 from control.store.engine import Tx, from_json, to_json
 from control.store.scheduled_change_tables import scheduled_changes
 from switch.outputs import Alarm
@@ -216,6 +218,7 @@ async def _apply(ctx: Context, row: RowMapping) -> None:
         async with acting.change() as change:
             if (await _row(change.tx, row["id"]))["state"] != "pending":
                 return  # undone a moment ago
+            await _check_asker(change.tx, row)
             await noun.update_in(acting, change, row["row_id"], sent)
             await _note(change, row, "applied")
             await change.audit("apply_scheduled", row["noun"], row["row_id"], after=_shown(row))
@@ -224,6 +227,19 @@ async def _apply(ctx: Context, row: RowMapping) -> None:
         await _fail(acting, row, _reason(error))
         return
     log.info("scheduled change made", noun=row["noun"], row=row["row_id"], asked_by=row["actor_name"])
+
+
+async def _check_asker(tx: Tx, row: RowMapping) -> None:
+    """What was asked for with a key is not made once that key is taken back, or may do less than this needs."""
+    if row["actor_kind"] != "key":
+        return
+    c = tables.admin_keys.c
+    query = select(c.role).where(c.id == row["actor_id"], c.archived_ms.is_(None))
+    role = (await tx.execute(query)).scalar_one_or_none()
+    if role is None:
+        raise Conflict("The key that asked for it has been taken back.")
+    if not may(role, row["role"]):
+        raise Conflict("The key that asked for it may no longer do so.")
 
 
 async def _fail(ctx: Context, row: RowMapping, reason: str) -> None:

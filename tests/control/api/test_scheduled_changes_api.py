@@ -180,3 +180,27 @@ async def test_changes_of_keys_are_seen_by_admins_alone(plane: ControlPlane) -> 
     plane.clock.ms += HOUR_MS
     await scheduled_changes.run_due(plane.ctx)
     assert (await plane.get(f"/admin-keys/{key['id']}"))["role"] == "read-only"
+
+
+@with_control
+async def test_what_a_key_asked_for_is_not_made_once_the_key_may_not(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    made = await plane.post("/admin-keys", {"name": "Leaver", "role": "operator"})
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    path = f"/api/v1/customers/{customer}"
+    asked = []
+    for at in (NINE, TEN):
+        answer = await plane.client.patch(path, json={"notes_public": at["at"]}, params=at, headers=headers)
+        assert answer.status_code == 202, answer.text
+        asked.append(answer.json()["id"])
+    await plane.patch(f"/admin-keys/{made['id']}", {"role": "read-only"})
+    plane.clock.ms = START_MS + HOUR_MS
+    await scheduled_changes.run_due(plane.ctx)
+    await plane.delete(f"/admin-keys/{made['id']}")
+    plane.clock.ms += HOUR_MS
+    await scheduled_changes.run_due(plane.ctx)
+    shown = [await plane.get(f"{PATH}/{each}") for each in asked]
+    assert [each["state"] for each in shown] == ["failed", "failed"]
+    assert "may no longer" in shown[0]["reason"]
+    assert "taken back" in shown[1]["reason"]
+    assert (await plane.get(f"/customers/{customer}"))["notes_public"] == ""
