@@ -11,8 +11,10 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 Address = tuple[str, int]
+SO_RCVBUFFORCE = 33
 BYTES_MAX = 65_535
 _serial = itertools.count(1)
 
@@ -67,6 +69,10 @@ class Peer:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM if is_tcp else socket.SOCK_DGRAM)
         if is_tcp:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            # A switch that sends by the batch fills the usual buffer before a test has read anything.
+            with suppress(PermissionError):
+                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8_000_000)
         self._socket.bind(at)
         if is_tcp:
             self._socket.connect(switch)
