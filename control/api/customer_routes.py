@@ -10,6 +10,7 @@ from litestar.response import Stream
 from control.api.routing import Call, Route
 from control.api.uploads import uploaded_file
 from control.services import customer_bulk, customer_csv
+from control.services.csv_cells import FILE_BYTES_MAX, ImportQuery
 from control.services.customers import CustomerFilter
 
 
@@ -71,9 +72,9 @@ CUSTOMER_ROUTES: Final = (
         summary="Create and change customers by name, from a CSV file as the body or as a form's file. "
         "A bad line refuses the whole file; every mistake is named by line and column.",
         role="operator",
-        query=customer_csv.ImportQuery,
+        query=ImportQuery,
         body=bytes,
         reply=customer_csv.Imported,
-        body_bytes_max=customer_csv.FILE_BYTES_MAX,
+        body_bytes_max=FILE_BYTES_MAX,
     ),
 )

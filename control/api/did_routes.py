@@ -11,6 +11,7 @@ from litestar.response import Stream
 from control.api.routing import Call, Route
 from control.api.uploads import uploaded_file
 from control.services import cli_numbers, did_bulk, did_csv, did_life, did_views
+from control.services.csv_cells import FILE_BYTES_MAX, ImportQuery
 from control.services.customers import CUSTOMERS
 from control.services.did_fields import DidFilter
 from control.services.dids import DIDS
@@ -144,10 +145,10 @@ DID_ROUTES: Final = (
         summary="Create and change DIDs by number, from a CSV file as the body or as a form's file. "
         "A bad line refuses the whole file; every mistake is named by line and column.",
         role="operator",
-        query=did_csv.DidImportQuery,
+        query=ImportQuery,
         body=bytes,
         reply=did_csv.DidImported,
-        body_bytes_max=did_csv.FILE_BYTES_MAX,
+        body_bytes_max=FILE_BYTES_MAX,
     ),
     Route(
         method="GET",

@@ -7,7 +7,7 @@ happen, refusals included.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -58,10 +58,6 @@ class Outcome(msgspec.Struct):
     """The first of those that change, as they were."""
 
 
-class _Preview(Exception):
-    """All went well, and none of it shall stay."""
-
-
 async def each(ctx: Context, asked: Selected, act: Act, around: Around = nothing_around) -> Outcome:
     """Do it with every row of the selection, inside a block that may do part of it for all together.
 
@@ -70,31 +66,28 @@ async def each(ctx: Context, asked: Selected, act: Act, around: Around = nothing
         Invalid: no row takes it, or the selection names rows that are not there.
     """
     done = Outcome()
-    with suppress(_Preview):
-        async with ctx.change() as change:
-            rows = await _rows(change, asked)
-            done.matched = len(rows)
-            if asked.expected is not None and done.matched != asked.expected:
-                detail = f"The selection has {done.matched} {asked.plural} by now, and not {asked.expected}."
-                raise Conflict(detail)
-            refused: list[tuple[RowMapping, Conflict]] = []
-            async with around(change):
-                for row in rows:
-                    try:
-                        is_changed = await act(change, row)
-                    except Conflict as error:
-                        refused.append((row, error))
-                        continue
-                    except Invalid as error:
-                        where = [msgspec.structs.replace(one, path=_at(asked, one.path)) for one in error.errors]
-                        raise Invalid(where) from error
-                    done.changed += is_changed
-                    if is_changed and len(done.named) < NAMED_MAX:
-                        done.named.append(row)
-            if refused:
-                raise _refusal(asked, refused, done.matched)
-            if asked.is_preview:
-                raise _Preview
+    async with ctx.change(is_trial=asked.is_preview) as change:
+        rows = await _rows(change, asked)
+        done.matched = len(rows)
+        if asked.expected is not None and done.matched != asked.expected:
+            detail = f"The selection has {done.matched} {asked.plural} by now, and not {asked.expected}."
+            raise Conflict(detail)
+        refused: list[tuple[RowMapping, Conflict]] = []
+        async with around(change):
+            for row in rows:
+                try:
+                    is_changed = await act(change, row)
+                except Conflict as error:
+                    refused.append((row, error))
+                    continue
+                except Invalid as error:
+                    where = [msgspec.structs.replace(one, path=_at(asked, one.path)) for one in error.errors]
+                    raise Invalid(where) from error
+                done.changed += is_changed
+                if is_changed and len(done.named) < NAMED_MAX:
+                    done.named.append(row)
+        if refused:
+            raise _refusal(asked, refused, done.matched)
     return done
 
 

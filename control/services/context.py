@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -148,6 +148,10 @@ class Change:
         )
 
 
+class _TakenBack(Exception):
+    """All went well, and none of it shall stay."""
+
+
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -191,9 +195,9 @@ class Context:
         self.realm = realm
         self.now_ms = now_ms
         self.faults = faults
+        """What is wrong with the installation now, a line each; empty while all is well."""
         self.alarms = alarms
         """What the switch has complained about, the newest first."""
-        """What is wrong with the installation now, a line each; empty while all is well."""
         self.raise_alarm = raise_alarm
         """Tells of something that nobody is there to be answered about; it stands beside the switch's alarms."""
         self.wait_read = wait_read
@@ -239,15 +243,24 @@ class Context:
         )
 
     @asynccontextmanager
-    async def change(self) -> AsyncIterator[Change]:
-        """A transaction whose records reach the switch before the block ends."""
+    async def change(self, *, is_trial: bool = False) -> AsyncIterator[Change]:
+        """A transaction whose records reach the switch before the block ends.
+
+        Args:
+            is_trial: all of it is taken back at the end of the block, which has then shown that it can be done.
+        """
         version = 0
-        async with self.store.begin() as tx:
-            await lock_changes(tx)
-            change = Change(tx, self.actor, self.now_ms())
-            yield change
-            if change.put or change.remove:
-                version = await next_version(tx)
+        with suppress(_TakenBack):
+            async with self.store.begin() as tx:
+                await lock_changes(tx)
+                change = Change(tx, self.actor, self.now_ms())
+                yield change
+                if is_trial:
+                    raise _TakenBack
+                if change.put or change.remove:
+                    version = await next_version(tx)
+        if is_trial:
+            return
         if version:
             # No await stands between the commit and this call: versions arrive in their order.
             change.is_pending = not await self.publisher.publish(version, change.put, change.remove)

@@ -9,23 +9,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
 from sqlalchemy import select
 
 from control.services.context import Change, Context
-from control.services.csv_cells import Sheet, csv_line, guard, unguard
+from control.services.csv_cells import (
+    PAGE_ROWS,
+    ImportCounts,
+    ImportQuery,
+    Sheet,
+    cell_of,
+    changed_fields,
+    csv_line,
+    flag_in,
+    given_fields,
+    guard,
+    import_counts,
+    unguard,
+)
 from control.services.customers import CUSTOMERS, Customer, CustomerFilter, CustomerNew, CustomerQuery, Tag
 from control.services.errors import Conflict, FieldError, Invalid
 from control.services.fields import OwnHeaders, Timers, amount_nanos, name_key
 from control.services.nouns import TIMERS
 from control.services.problems import convert
-
-LINES_MAX: Final = 5_000
-FILE_BYTES_MAX: Final = 33_554_432
-PAGE_ROWS: Final = 500
 
 _TIMES: Final = ("created_at", "updated_at")
 COLUMNS: Final = (
@@ -44,12 +52,6 @@ _PLAIN: Final = ("channels", "flow_speed_cps", "client_id", "penalty_until", *TI
 _FLAGS: Final = ("portal_access", "allow_inbound_without_credit", "trust_pai")
 _NULLABLE: Final = ("minimum_payment", "minimum_payment_period", "daily_spend_limit")
 _TEXTS: Final = ("paypal_email", "website", "address", "notes_public", "notes_private")
-_WORDS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-
-
-class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    dry_run: bool = False
-    """Only check the file, and say what it would do."""
 
 
 class LineDone(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +64,7 @@ class LineDone(msgspec.Struct, frozen=True, kw_only=True):
     """That change; of a new one, those that the line gives."""
 
 
-class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    lines: int
-    created: int
-    updated: int
-    unchanged: int
-    is_dry_run: bool
+class Imported(ImportCounts, frozen=True, kw_only=True):
     changes: list[LineDone]
 
 
@@ -88,10 +85,6 @@ async def csv_lines(ctx: Context, query: CustomerFilter) -> AsyncIterator[bytes]
         after = rows[-1]["name_key"]
 
 
-class _DryRun(Exception):
-    """The file is good, and nothing of it shall stay."""
-
-
 async def load(ctx: Context, data: bytes, query: ImportQuery) -> Imported:
     """Create and change customers by a file.
 
@@ -101,32 +94,21 @@ async def load(ctx: Context, data: bytes, query: ImportQuery) -> Imported:
     sheet = Sheet(data, COLUMNS, "name")
     read, errors = _read(sheet)
     done: list[LineDone] = []
-    with suppress(_DryRun):
-        async with ctx.change() as change:
-            ids = await _ids_by_name(change)
-            for line in read:
-                try:
-                    made = await _apply(ctx, change, line, ids, query.dry_run)
-                except (Invalid, Conflict) as error:
-                    found = error.errors or [FieldError("name", str(error))]
-                    errors += [_on_line(line.number, each.path, each.reason) for each in found]
-                    continue
-                if made is not None:
-                    done.append(made)
-            if errors:
-                errors.sort(key=lambda error: error.line or 0)
-                raise Invalid(errors)
-            if query.dry_run:
-                raise _DryRun
-    created = sum(each.action == "create" for each in done)
-    return Imported(
-        lines=len(read),
-        created=created,
-        updated=len(done) - created,
-        unchanged=len(read) - len(done),
-        is_dry_run=query.dry_run,
-        changes=done,
-    )
+    async with ctx.change(is_trial=query.dry_run) as change:
+        ids = await _ids_by_name(change)
+        for line in read:
+            try:
+                made = await _apply(ctx, change, line, ids, query.dry_run)
+            except (Invalid, Conflict) as error:
+                found = error.errors or [FieldError("name", str(error))]
+                errors += [_on_line(line.number, each.path, each.reason) for each in found]
+                continue
+            if made is not None:
+                done.append(made)
+        if errors:
+            errors.sort(key=lambda error: error.line or 0)
+            raise Invalid(errors)
+    return Imported(**import_counts(len(read), [each.action for each in done], query), changes=done)
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,16 +123,8 @@ def _read(sheet: Sheet) -> tuple[list[_Line], list[FieldError]]:
     read: list[_Line] = []
     errors: list[FieldError] = []
     first_of: dict[str, int] = {}
-    lines = sheet.lines()
-    next(lines)
-    for count, (number, cells) in enumerate(lines, 1):
-        if count > LINES_MAX:
-            raise Invalid([FieldError("file", f"more than {LINES_MAX} lines", line=number)])
-        if len(cells) != len(sheet.columns):
-            reason = f"{len(cells)} cells where the header has {len(sheet.columns)}"
-            errors.append(FieldError("file", reason, line=number))
-            continue
-        line, found = _read_line(number, dict(zip(sheet.columns, cells, strict=True)))
+    for number, cells in sheet.rows(errors):
+        line, found = _read_line(number, cells)
         key = name_key(str(line.fields.get("name", "")))
         if key in first_of:
             found.append(_on_line(number, "name", f"the same name as on line {first_of[key]}"))
@@ -201,7 +175,7 @@ def _value(name: str, cell: str) -> Any:
     elif name in _PLAIN:
         value = convert(plain, _TYPES[name], is_text=True)
     elif name in _FLAGS:
-        value = convert(_WORDS.get(plain.lower(), plain.lower()), bool, is_text=True)
+        value = flag_in(plain)
     else:
         value = convert(plain, _TYPES[name])
     if name in CUSTOMERS.amounts:
@@ -223,21 +197,16 @@ async def _apply(ctx: Context, change: Change, line: _Line, ids: dict[str, int],
     if row_id is None:
         made = await CUSTOMERS.create_in(ctx, change, convert(line.fields, CustomerNew))
         shown_id = None if is_dry_run else made.id
-        return LineDone(
-            line=line.number, id=shown_id, name=made.name, action="create", fields=_given(line, CustomerNew)
-        )
+        fields = given_fields(CustomerNew, line.fields)
+        return LineDone(line=line.number, id=shown_id, name=made.name, action="create", fields=fields)
     before = CUSTOMERS.struct(await CUSTOMERS.row(change.tx, row_id))
     # Blanks around a name are a file's more often than a customer's.
     sent = {**line.fields, "name": before.name} if before.name.strip() == line.fields["name"] else line.fields
     after = await CUSTOMERS.update_in(ctx, change, row_id, sent)
     if after.row_version == before.row_version:
         return None
-    fields = [name for name in CustomerNew.__struct_fields__ if getattr(before, name) != getattr(after, name)]
+    fields = changed_fields(CustomerNew, before, after)
     return LineDone(line=line.number, id=row_id, name=after.name, action="update", fields=fields)
-
-
-def _given(line: _Line, kind: type[msgspec.Struct]) -> list[str]:
-    return [name for name in kind.__struct_fields__ if line.fields.get(name) not in (None, "", [])]
 
 
 def _on_line(number: int, path: str, reason: str) -> FieldError:
@@ -249,20 +218,7 @@ def _cells(customer: Customer) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, tuple):
-        return guard(_join_tags(value))
-    return guard(value) if isinstance(value, str) and not _is_number(value) else str(value)
-
-
-def _is_number(text: str) -> bool:
-    """Amounts below 0 begin with what else begins a formula, and are numbers to a spreadsheet too."""
-    return text.removeprefix("-").replace(".", "", 1).isdecimal() and text.isascii()
+    return guard(_join_tags(value)) if isinstance(value, tuple) else cell_of(value)
 
 
 def _join_tags(tags: tuple[str, ...]) -> str:

@@ -9,8 +9,6 @@ it has a destination; a number that has a customer keeps it. Every mistake is to
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from datetime import datetime
 from typing import Any, Final, Literal, get_type_hints
 
 import msgspec
@@ -19,7 +17,20 @@ from sqlalchemy.engine import RowMapping
 
 from control.services import did_charges
 from control.services.context import Change, Context
-from control.services.csv_cells import Sheet, csv_line, guard, unguard
+from control.services.csv_cells import (
+    PAGE_ROWS,
+    ImportCounts,
+    ImportQuery,
+    Sheet,
+    cell_of,
+    changed_fields,
+    csv_line,
+    flag_in,
+    given_fields,
+    guard,
+    import_counts,
+    unguard,
+)
 from control.services.did_destinations import Places, destinations_text, user_names
 from control.services.did_fields import AMOUNTS, Did, DidFields, DidFilter, DidNew, DidQuery
 from control.services.did_life import Allocate, Assign, allocate_in, assign_in
@@ -31,10 +42,6 @@ from control.services.problems import convert
 from control.store import tables
 from control.store.engine import Tx
 from rating.numbers import normalise_e164
-
-LINES_MAX: Final = 5_000
-FILE_BYTES_MAX: Final = 33_554_432
-PAGE_ROWS: Final = 500
 
 NAMED: Final[dict[str, Table]] = {
     "provider": tables.providers,
@@ -56,16 +63,10 @@ COLUMNS: Final = (*(name.removesuffix("_id") for name in DidFields.__struct_fiel
 
 _TYPES: Final[dict[str, Any]] = get_type_hints(DidFields, include_extras=True)
 _TEXTS: Final = ("name", "description")
-_WORDS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _NEEDS: Final = {"customer_card": "customer", "destinations": "customer", "provider_card": "provider"}
 """Columns that mean nothing where another one is bad."""
 _PLACEHOLDER: Final = "999999999999999"
 """Stands for a bad number while the rest of its line is checked."""
-
-
-class DidImportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    dry_run: bool = False
-    """Only check the file, and say what it would do."""
 
 
 class DidLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,12 +81,7 @@ class DidLine(msgspec.Struct, frozen=True, kw_only=True):
     """That change; of a new one, those that the line gives."""
 
 
-class DidImported(msgspec.Struct, frozen=True, kw_only=True):
-    lines: int
-    created: int
-    updated: int
-    unchanged: int
-    is_dry_run: bool
+class DidImported(ImportCounts, frozen=True, kw_only=True):
     changes: list[DidLine]
 
 
@@ -108,11 +104,7 @@ async def csv_lines(ctx: Context, query: DidFilter) -> AsyncIterator[bytes]:
         after = dids[-1].number
 
 
-class _DryRun(Exception):
-    """The file is good, and nothing of it shall stay."""
-
-
-async def load(ctx: Context, data: bytes, query: DidImportQuery) -> DidImported:
+async def load(ctx: Context, data: bytes, query: ImportQuery) -> DidImported:
     """Create and change DIDs by a file.
 
     Raises:
@@ -121,34 +113,23 @@ async def load(ctx: Context, data: bytes, query: DidImportQuery) -> DidImported:
     sheet = Sheet(data, COLUMNS, "number")
     errors: list[FieldError] = []
     done: list[DidLine] = []
-    with suppress(_DryRun):
-        async with ctx.change() as change:
-            lines = _read(sheet, await _ids(change.tx, sheet.columns), errors)
-            loader = _Loader(ctx, change, await _rows(change.tx, lines))
-            with remembering(change):
-                async with did_charges.together(change):
-                    for line in lines:
-                        made = await loader.load(line)
-                        errors += line.errors
-                        if made is not None:
-                            done.append(msgspec.structs.replace(made, id=None) if _is_new(query, made) else made)
-            if errors:
-                errors.sort(key=lambda error: error.line or 0)
-                raise Invalid(errors)
-            if query.dry_run:
-                raise _DryRun
-    created = sum(each.action == "create" for each in done)
-    return DidImported(
-        lines=len(lines),
-        created=created,
-        updated=len(done) - created,
-        unchanged=len(lines) - len(done),
-        is_dry_run=query.dry_run,
-        changes=done,
-    )
+    async with ctx.change(is_trial=query.dry_run) as change:
+        lines = _read(sheet, await _ids(change.tx, sheet.columns), errors)
+        loader = _Loader(ctx, change, await _rows(change.tx, lines))
+        with remembering(change):
+            async with did_charges.together(change):
+                for line in lines:
+                    made = await loader.load(line)
+                    errors += line.errors
+                    if made is not None:
+                        done.append(msgspec.structs.replace(made, id=None) if _is_new(query, made) else made)
+        if errors:
+            errors.sort(key=lambda error: error.line or 0)
+            raise Invalid(errors)
+    return DidImported(**import_counts(len(lines), [each.action for each in done], query), changes=done)
 
 
-def _is_new(query: DidImportQuery, made: DidLine) -> bool:
+def _is_new(query: ImportQuery, made: DidLine) -> bool:
     return query.dry_run and made.action == "create"
 
 
@@ -164,7 +145,7 @@ class _Line:
         self.errors: list[FieldError] = []
 
     def add(self, path: str, reason: str) -> None:
-        column = path.partition("[")[0].partition(".")[0].removesuffix("_id")
+        column = _column(path)
         self.errors.append(FieldError(column, reason, line=self.number, column=column))
 
     @property
@@ -213,8 +194,7 @@ class _Loader:
 
     async def _create(self, line: _Line) -> DidLine:
         made = await DIDS.create_in(self._ctx, self._change, convert(line.fields, DidNew))
-        given = [name for name in DidFields.__struct_fields__ if line.fields.get(name) not in (None, "", [])]
-        return _done(line, made, "create", given)
+        return _done(line, made, "create", given_fields(DidFields, line.fields))
 
     async def _change_one(self, line: _Line, before: RowMapping) -> DidLine | None:
         sent = dict(line.fields)
@@ -231,9 +211,8 @@ class _Loader:
             row = await assign_in(self._change, row, Assign())
         if row["row_version"] == before["row_version"]:
             return None
-        old, new = DIDS.struct(before), DIDS.struct(row)
-        fields = [name for name in DidFields.__struct_fields__ if getattr(old, name) != getattr(new, name)]
-        return _done(line, new, "update", fields)
+        new = DIDS.struct(row)
+        return _done(line, new, "update", changed_fields(DidFields, DIDS.struct(before), new))
 
 
 def _done(line: _Line, did: Did, action: Literal["create", "update"], fields: list[str]) -> DidLine:
@@ -248,17 +227,9 @@ def _read(sheet: Sheet, ids: dict[str, dict[str, int]], errors: list[FieldError]
     """The lines with whatever is wrong with their cells; what is wrong with the file goes to `errors`."""
     found: list[_Line] = []
     first_of: dict[str, int] = {}
-    lines = sheet.lines()
-    next(lines)
-    for count, (number, cells) in enumerate(lines, 1):
-        if count > LINES_MAX:
-            raise Invalid([FieldError("file", f"more than {LINES_MAX} lines", line=number)])
-        if len(cells) != len(sheet.columns):
-            reason = f"{len(cells)} cells where the header has {len(sheet.columns)}"
-            errors.append(FieldError("file", reason, line=number))
-            continue
+    for number, cells in sheet.rows(errors):
         line = _Line(number)
-        for column, cell in zip(sheet.columns, cells, strict=True):
+        for column, cell in cells.items():
             if column not in _INFORMATION:
                 _read_cell(line, column, unguard(cell), ids)
         digits = line.fields.get("number", "")
@@ -300,7 +271,7 @@ def _read_cell(line: _Line, column: str, cell: str, ids: dict[str, dict[str, int
 
 def _plain(column: str, text: str) -> Any:
     if column == "enabled":
-        return convert(_WORDS.get(text.lower(), text.lower()), bool, is_text=True)
+        return flag_in(text)
     value = convert(text, _TYPES[column], is_text=column == "channels")
     if column in AMOUNTS:
         amount_nanos(column, text)
@@ -344,15 +315,5 @@ def _cells(did: Did, names: dict[str, dict[int, str]], users: dict[int, str]) ->
             row_id = getattr(did, f"{column}_id")
             cells.append("" if row_id is None else guard(names[column][row_id]))
         else:
-            cells.append(_cell(getattr(did, column)))
+            cells.append(cell_of(getattr(did, column)))
     return cells
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return guard(value) if isinstance(value, str) else str(value)

@@ -1,16 +1,14 @@
 """Changes that are asked for now and made later: any update of any noun, until then undone without a trace.
 
 What is asked for is checked by doing it and taking it back, so a mistake is refused at once. When it is due
-it is checked again by whatever is stored then, and by what the key that asked may still do; who asked for it is who the
-audit names. Those that became
-due while nobody looked are made in the order of their times. Each is made in one transaction with the
-note that it is made: once, whatever restarts.
+it is checked again by whatever is stored then, and by what the key that asked may still do; who asked for it
+is who the audit names. Those that became due while nobody looked are made in the order of their times. Each is
+made in one transaction with the note that it is made: once, whatever restarts.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -83,10 +81,6 @@ class AtQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = None
 
 
-class _TakenBack(Exception):
-    """All went well, and none of it shall stay."""
-
-
 SORTS: Final = ("at", "id")
 
 
@@ -111,10 +105,8 @@ async def schedule(
     for name in noun.unscheduled:
         if sent.get(name):
             raise invalid(name, "cannot be scheduled")
-    with suppress(_TakenBack):
-        async with ctx.change() as change:
-            await noun.update_in(ctx, change, row_id, sent, expected)
-            raise _TakenBack
+    async with ctx.change(is_trial=True) as change:
+        await noun.update_in(ctx, change, row_id, sent, expected)
     fields = {name: value for name, value in sent.items() if name != "row_version"}
     hidden = {name: value for name, value in fields.items() if name not in noun.out.__struct_fields__}
     sealed = await ctx.portal.seal(to_json(hidden)) if hidden else ""
