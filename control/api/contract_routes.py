@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
-from litestar import Response
-
 from control.api.crud import Owner, noun_routes
+from control.api.downloads import PDF, document
 from control.api.routing import API, Call, Created, Route
-from control.api.uploads import uploaded_file
+from control.api.uploads import uploaded_bytes
 from control.services import contracts
 from control.services.contracts import CONTRACTS, ContractQuery
 from control.services.customers import CUSTOMERS
 from control.services.pages import Page
 
-PDF: Final = "application/pdf"
 _CUSTOMER: Final = Owner(CUSTOMERS, "/customers", "customer_id")
 _CONTRACT: Final = "/contracts/{row_id:int}"
 _REVISION: Final = _CONTRACT + "/revisions/{number:int}"
@@ -40,22 +37,13 @@ async def mark_sent(call: Call) -> Any:
 
 async def upload_signed(call: Call) -> Created:
     path = call.path
-    async with uploaded_file(call.request, call.ctx.data_folder / "uploads") as file:
-        content = await asyncio.to_thread(file.path.read_bytes)
-    made = await contracts.sign(call.ctx, path["row_id"], path["number"], content, file.name, call.query)
+    content, name = await uploaded_bytes(call)
+    made = await contracts.sign(call.ctx, path["row_id"], path["number"], content, name, call.query)
     return Created(made, f"{API}/contracts/{path['row_id']}/revisions/{path['number']}/signed-copy")
 
 
 async def download_signed(call: Call) -> Any:
-    name, content, sha256 = await contracts.signed_copy(call.ctx, call.path["row_id"], call.path["number"])
-    safe = "".join(each if each.isascii() and (each.isalnum() or each in "-_. ") else "-" for each in name)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{safe}"',
-        "Cache-Control": "no-store",
-        "ETag": f'"{sha256}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(content, media_type=PDF, headers=headers)
+    return document(*await contracts.signed_copy(call.ctx, call.path["row_id"], call.path["number"]))
 
 
 CONTRACT_ROUTES: Final = (

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
-from litestar.response import Stream
-
+from control.api.downloads import streamed
 from control.api.routing import Call, Route
-from control.api.uploads import uploaded_file
+from control.api.uploads import uploaded_bytes
 from control.services import customer_bulk, customer_csv
 from control.services.csv_cells import FILE_BYTES_MAX, ImportQuery
 from control.services.customers import CustomerFilter
@@ -23,16 +21,11 @@ async def archive_many(call: Call) -> Any:
 
 
 async def export_csv(call: Call) -> Any:
-    return Stream(
-        customer_csv.csv_lines(call.ctx, call.query),
-        media_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="customers.csv"', "Cache-Control": "no-store"},
-    )
+    return streamed(customer_csv.csv_lines(call.ctx, call.query), "customers.csv")
 
 
 async def import_csv(call: Call) -> Any:
-    async with uploaded_file(call.request, call.ctx.data_folder / "uploads") as file:
-        data = await asyncio.to_thread(file.path.read_bytes)
+    data, _name = await uploaded_bytes(call)
     return await customer_csv.load(call.ctx, data, call.query)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 import msgspec
-from litestar.response import Stream
 
+from control.api.downloads import streamed
 from control.api.routing import Call, Route
-from control.api.uploads import uploaded_file
+from control.api.uploads import uploaded_bytes
 from control.services import cli_numbers, did_bulk, did_csv, did_life, did_views
 from control.services.csv_cells import FILE_BYTES_MAX, ImportQuery
 from control.services.customers import CUSTOMERS
@@ -45,16 +44,11 @@ async def step_many(call: Call) -> Any:
 
 
 async def export_csv(call: Call) -> Any:
-    return Stream(
-        did_csv.csv_lines(call.ctx, call.query),
-        media_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="dids.csv"', "Cache-Control": "no-store"},
-    )
+    return streamed(did_csv.csv_lines(call.ctx, call.query), "dids.csv")
 
 
 async def import_csv(call: Call) -> Any:
-    async with uploaded_file(call.request, call.ctx.data_folder / "uploads") as file:
-        data = await asyncio.to_thread(file.path.read_bytes)
+    data, _name = await uploaded_bytes(call)
     return await did_csv.load(call.ctx, data, call.query)
 
 

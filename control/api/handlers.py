@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Response
-from litestar.response import Stream
 from sqlalchemy.exc import SQLAlchemyError
 
+from control.api.downloads import streamed
 from control.api.metrics import CONTENT_TYPE, metrics_text
 from control.api.routing import API, Call, Created
 from control.api.uploads import uploaded_file
@@ -36,21 +36,22 @@ async def export_csv(call: Call) -> Any:
     cdrs.check(call.query)
     await zone_of(call.ctx, call.query.time_zone, call.query.customer_id)  # refused before the answer begins
     upto = await cdrs.last_number(call.ctx)
-    return _download(csv_lines(call.ctx, call.query, upto), "cdrs.csv", "text/csv", upto)
+    return streamed(csv_lines(call.ctx, call.query, upto), "cdrs.csv", Tandem_Next_Cursor=str(upto))
 
 
 async def export_parquet(call: Call) -> Any:
     cdrs.check(call.query)
     await zone_of(call.ctx, call.query.time_zone, call.query.customer_id)
     upto = await cdrs.last_number(call.ctx)
-    return _download(parquet_file(call.ctx, call.query, upto), "cdrs.parquet", PARQUET, upto)
+    return streamed(parquet_file(call.ctx, call.query, upto), "cdrs.parquet", PARQUET, Tandem_Next_Cursor=str(upto))
 
 
 async def export_json_lines(call: Call) -> Any:
     cdrs.check(call.query)
     await zone_of(call.ctx, call.query.time_zone, call.query.customer_id)
     upto = await cdrs.last_number(call.ctx)
-    return _download(json_lines(call.ctx, call.query, upto), "cdrs.jsonl", "application/jsonl", upto)
+    lines = json_lines(call.ctx, call.query, upto)
+    return streamed(lines, "cdrs.jsonl", "application/jsonl", Tandem_Next_Cursor=str(upto))
 
 
 async def list_calls(call: Call) -> Any:
@@ -80,7 +81,7 @@ async def read_revision(call: Call) -> Any:
 async def load_revision(call: Call) -> Any:
     card_id = call.path["card_id"]
     await RATE_CARDS.get(call.ctx, card_id)
-    async with uploaded_file(call.request, call.ctx.data_folder / "uploads") as file:
+    async with uploaded_file(call) as file:
         asked = msgspec.structs.replace(call.query, file_name=call.query.file_name or file.name[:255])
         loaded = await revisions.load(call.ctx, card_id, file.path, file.sha256, asked)
     if loaded.revision is None:
@@ -173,11 +174,3 @@ async def health(call: Call) -> Any:
 
 async def metrics(call: Call) -> Any:
     return Response(await metrics_text(call.ctx), media_type=CONTENT_TYPE)
-
-
-def _download(pieces: Any, name: str, media_type: str, upto: int) -> Stream:
-    return Stream(
-        pieces,
-        media_type=media_type,
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Tandem-Next-Cursor": str(upto)},
-    )

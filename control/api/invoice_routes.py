@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response
 from msgspec import Meta
 
+from control.api.downloads import PDF, document
 from control.api.routing import API, Call, Created, Route
 from control.services import allocations, credit_notes, document_mail, documents, invoices, invoicing
 from control.services.email_addresses import check_email
@@ -16,7 +17,6 @@ from control.services.idempotency import Answer
 from control.services.invoice_views import Invoice, InvoiceDetail, InvoiceQuery
 from control.services.pages import Page
 
-PDF: Final = "application/pdf"
 _CUSTOMER: Final = "/customers/{customer_id:int}"
 _INVOICE: Final = "/invoices/{invoice_id:int}"
 _NOTE: Final = "/credit-notes/{row_id:int}"
@@ -32,13 +32,7 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pdf_response(file: documents.Pdf) -> Response[bytes]:
-    headers = {
-        "Content-Disposition": f'attachment; filename="{file.name}"',
-        "Cache-Control": "no-store",
-        "ETag": f'"{file.sha256}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(file.content, media_type=PDF, headers=headers)
+    return document(file.name, file.content, file.sha256)
 
 
 async def read_profile(call: Call) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from control.api.invoice_routes import PDF, pdf_response
+from control.api.downloads import PDF
+from control.api.invoice_routes import pdf_response
 from control.api.routing import Call, Route
 from control.services import portal_bills as bills
 from control.services.pages import Page

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from litestar.response import Stream
-
 from control.api.client_portal_routes import CLIENT_PORTAL_ROUTES
+from control.api.downloads import streamed
 from control.api.portal_bill_routes import PORTAL_BILL_ROUTES
 from control.api.portal_number_routes import PORTAL_NUMBER_ROUTES
 from control.api.routing import Call, Route, address_of, bearer_of
@@ -79,19 +78,19 @@ async def read_cdr(call: Call) -> Any:
 async def export_csv(call: Call) -> Any:
     views.check(call.ctx, call.query)
     await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
-    return _download(views.csv_cdrs(call.ctx, call.query), "cdrs.csv", "text/csv")
+    return streamed(views.csv_cdrs(call.ctx, call.query), "cdrs.csv")
 
 
 async def export_parquet(call: Call) -> Any:
     views.check(call.ctx, call.query)
     await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
-    return _download(views.parquet_cdrs(call.ctx, call.query), "cdrs.parquet", PARQUET)
+    return streamed(views.parquet_cdrs(call.ctx, call.query), "cdrs.parquet", PARQUET)
 
 
 async def export_json_lines(call: Call) -> Any:
     views.check(call.ctx, call.query)
     await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
-    return _download(views.json_cdrs(call.ctx, call.query), "cdrs.jsonl", "application/jsonl")
+    return streamed(views.json_cdrs(call.ctx, call.query), "cdrs.jsonl", "application/jsonl")
 
 
 async def list_calls(call: Call) -> Any:
@@ -128,11 +127,6 @@ async def remove_second_factor(call: Call) -> None:
 
 def _user_agent(call: Call) -> str:
     return call.request.headers.get("user-agent", "")
-
-
-def _download(pieces: Any, name: str, media_type: str) -> Stream:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Stream(pieces, media_type=media_type, headers=headers)
 
 
 def _route(

@@ -15,6 +15,7 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import UploadFile
 
+from control.api.routing import Call
 from control.services.errors import invalid
 
 UPLOAD_BYTES_MAX: Final = 268_435_456
@@ -29,13 +30,14 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def uploaded_file(request: Request[Any, Any, Any], folder: Path) -> AsyncIterator[Upload]:
+async def uploaded_file(call: Call) -> AsyncIterator[Upload]:
     """The file, until the block ends. A body is written away as it comes: a large one needs no memory.
 
     Raises:
         Invalid: a form without a file, or an empty body.
     """
-    descriptor, path = await asyncio.to_thread(_make_file, folder)
+    request = call.request
+    descriptor, path = await asyncio.to_thread(_make_file, call.ctx.data_folder / "uploads")
     try:
         digest = hashlib.sha256()
         sent_name, count = "", 0
@@ -55,6 +57,16 @@ async def uploaded_file(request: Request[Any, Any, Any], folder: Path) -> AsyncI
         yield Upload(path, sent_name, digest.hexdigest())
     finally:
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+async def uploaded_bytes(call: Call) -> tuple[bytes, str]:
+    """A file that is read whole, and its name; the route's `body_bytes_max` is small enough for that.
+
+    Raises:
+        Invalid: a form without a file, or an empty body.
+    """
+    async with uploaded_file(call) as file:
+        return await asyncio.to_thread(file.path.read_bytes), file.name
 
 
 async def _form_file(request: Request[Any, Any, Any]) -> UploadFile:
