@@ -23,71 +23,22 @@ from control.store import tables
 from control.store.engine import Store
 from switch.journal import Journal
 from switch.journal_read import JournalCorrupt
-from switch.records import Attempt, CallEnded, Candidate, Cdr, DeltaApplied
+from switch.records import CallEnded, Candidate, DeltaApplied
+from tests.fakes.cdrs import make_attempt
 from tests.fakes.databases import Database, migrated
+from tests.fakes.ended_calls import ended_call
 
 
 def ended(number: int) -> CallEnded:
-    attempt = Attempt(
-        provider_id=1,
-        provider_name="Meridian",
-        gateway_id=1,
-        card_id=2,
-        revision_id=3,
-        prefix="4420",
-        rate_nanos=6_100_000,
-        dialled_out="442071234567",
-        started_ms=1_000,
-        answered_ms=1_500,
-        ended_ms=31_500,
-        status=200,
-        cause="answered",
-        billed_s=30,
-        cost_nanos=3_050_000,
+    attempt = make_attempt(
+        prefix="4420", rate_nanos=6_100_000, started_ms=1_000, answered_ms=1_500, ended_ms=31_500, cost_nanos=3_050_000
     )
-    return CallEnded(
-        Cdr(
-            id=f"{number:032x}",
-            customer_id=1,
-            client_id=None,
-            endpoint_id=1,
-            sip_user_id=None,
-            route_id=1,
-            direction="outbound",
-            source="127.0.0.1:5070",
-            transport="udp",
-            call_id=f"{number}@test",
-            cli_in="15551230001",
-            cli_out="15551230001",
-            dialled_in="1234442071234567",
-            dialled_out="442071234567",
-            invited_ms=1_000,
-            progress_ms=None,
-            answered_ms=1_500,
-            ended_ms=31_500,
-            pdd_ms=500,
-            duration_ms=30_000,
-            billed_s=30,
-            release="caller",
-            cause="normal",
-            status=200,
-            currency="USD",
-            card_id=1,
-            revision_id=1,
-            prefix="4420",
-            destination="United Kingdom, London",
-            rate_nanos=9_800_000,
-            net_nanos=4_900_000,
-            tax_nanos=0,
-            gross_nanos=4_900_000,
-            cost_nanos=3_050_000,
-            margin_nanos=1_850_000,
-            user_agent="",
-            codecs="",
-            recording="",
-            attempts=(attempt,),
-            explanation=(Candidate(2, 1, "taken", 6_100_000, 3_700_000),),
-        )
+    return ended_call(
+        number,
+        cost_nanos=3_050_000,
+        margin_nanos=1_850_000,
+        attempts=(attempt,),
+        explanation=(Candidate(2, 1, "taken", 6_100_000, 3_700_000),),
     )
 
 

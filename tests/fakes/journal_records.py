@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from switch.flow import Flow
-from switch.records import (
-    Admitted,
-    Answered,
-    Attempt,
-    CallEnded,
-    Cdr,
-    LegState,
-    QuoteFacts,
-)
+from switch.records import Admitted, Answered, Attempt, CallEnded, LegState, QuoteFacts
+from tests.fakes.cdrs import make_attempt, make_cdr
 
 WALL_OFFSET_S = 1_700_000_000.0
 SOURCE = Flow(0, ("192.0.2.1", 5060))
@@ -43,20 +36,20 @@ def answered(call_id: str, *, at: float = 11.0) -> Answered:
 
 
 def attempt() -> Attempt:
-    return Attempt(
-        provider_id=1, provider_name="V", gateway_id=1, card_id=2, revision_id=2, prefix="44", rate_nanos=5,
-        dialled_out="44", started_ms=0, ended_ms=0, status=200, cause="answered",
-    )  # fmt: skip
+    return make_attempt(provider_name="V", revision_id=2, rate_nanos=5, dialled_out="44")
 
 
 def ended(call_id: str, *, customer_id: int = 1, gross_nanos: int = 0, ended_ms: int = 1_700_000_012_000) -> CallEnded:
-    cdr = Cdr(
-        id=call_id, customer_id=customer_id, client_id=None, endpoint_id=None, sip_user_id=None, route_id=1,
-        direction="outbound", source="", transport="udp", call_id=call_id, cli_in="", cli_out="", dialled_in="",
-        dialled_out="", invited_ms=ended_ms, progress_ms=None, answered_ms=None, ended_ms=ended_ms, pdd_ms=None,
-        duration_ms=0, billed_s=0, release="caller", cause="normal", status=200, currency="EUR", card_id=1,
-        revision_id=1, prefix="44", destination="UK", rate_nanos=10, net_nanos=gross_nanos, tax_nanos=0,
-        gross_nanos=gross_nanos, cost_nanos=0, margin_nanos=0, user_agent="", codecs="", recording="", attempts=(),
-        explanation=(),
-    )  # fmt: skip
-    return CallEnded(cdr)
+    names = {"id": call_id, "call_id": call_id, "customer_id": customer_id, "currency": "EUR"}
+    priced = {"card_id": 1, "revision_id": 1, "prefix": "44", "destination": "UK", "rate_nanos": 10}
+    return CallEnded(
+        make_cdr(
+            0,
+            **names,
+            **priced,
+            invited_ms=ended_ms,
+            ended_ms=ended_ms,
+            net_nanos=gross_nanos,
+            gross_nanos=gross_nanos,
+        )
+    )

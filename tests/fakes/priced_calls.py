@@ -15,7 +15,8 @@ from control.store import tables
 from rating.decks import Deck
 from rating.quotes import Quote, price
 from switch.policy.cards import tariff_of
-from switch.records import Attempt, CallEnded, Cdr
+from switch.records import CallEnded
+from tests.fakes.cdrs import make_attempt, make_cdr
 from tests.fakes.control import START_MS, ControlPlane
 
 
@@ -61,10 +62,8 @@ class Exchange:
         sell = await self._quote(self.sell, dialled, invited_ms, customer)
         buy = await self._quote(self.buy, dialled, invited_ms, None)
         charge, cost = price(sell, duration_ms, answered_ms), price(buy, duration_ms, answered_ms)
-        attempt = Attempt(
+        attempt = make_attempt(
             provider_id=self.provider,
-            provider_name="Vendor One",
-            gateway_id=1,
             card_id=self.buy,
             revision_id=buy.revision_id,
             prefix=buy.row.prefix,
@@ -74,24 +73,13 @@ class Exchange:
             progress_ms=invited_ms + 900,
             answered_ms=answered_ms,
             ended_ms=answered_ms + duration_ms,
-            status=200,
-            cause="answered",
             billed_s=cost.billed_s,
             cost_nanos=cost.net_nanos,
         )
         values: dict[str, Any] = {
-            "id": f"{number:032x}",
             "customer_id": customer,
-            "client_id": None,
             "endpoint_id": 2,
-            "sip_user_id": None,
             "route_id": 7,
-            "direction": "outbound",
-            "source": "192.0.2.1:5060",
-            "transport": "udp",
-            "call_id": f"call-{number}@192.0.2.1",
-            "cli_in": "15551230001",
-            "cli_out": "15551230001",
             "dialled_in": f"1234{dialled}",
             "dialled_out": dialled,
             "invited_ms": invited_ms,
@@ -101,10 +89,6 @@ class Exchange:
             "pdd_ms": 900,
             "duration_ms": duration_ms,
             "billed_s": charge.billed_s,
-            "release": "caller",
-            "cause": "normal",
-            "status": 200,
-            "currency": "USD",
             "card_id": self.sell,
             "revision_id": sell.revision_id,
             "prefix": sell.row.prefix,
@@ -115,13 +99,9 @@ class Exchange:
             "gross_nanos": charge.gross_nanos,
             "cost_nanos": cost.net_nanos,
             "margin_nanos": charge.net_nanos - cost.net_nanos,
-            "user_agent": "sipp",
-            "codecs": "PCMA",
-            "recording": "",
             "attempts": (attempt,),
-            "explanation": (),
         }
-        ended = CallEnded(Cdr(**{**values, **fields}))
+        ended = CallEnded(make_cdr(number, **{**values, **fields}))
         async with self.plane.store.begin() as tx:
             last = await last_numbers(tx)
             await insert_batch(tx, [(number, ended)])

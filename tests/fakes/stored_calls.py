@@ -13,42 +13,8 @@ from control.services.context import Context
 from control.services.replay_calls import PastCall
 from control.services.rollups import add_batch
 from switch.records import Attempt, CallEnded, Candidate, Cdr
+from tests.fakes.cdrs import make_cdr
 from tests.fakes.control import START_MS
-
-DEFAULTS: dict[str, Any] = {
-    "customer_id": 1,
-    "client_id": None,
-    "endpoint_id": 1,
-    "sip_user_id": None,
-    "route_id": 1,
-    "direction": "outbound",
-    "source": "192.0.2.10:5060",
-    "transport": "udp",
-    "cli_in": "15551230001",
-    "cli_out": "15551230001",
-    "dialled_in": "442079460000",
-    "dialled_out": "442079460000",
-    "progress_ms": None,
-    "pdd_ms": None,
-    "billed_s": 0,
-    "release": "caller",
-    "cause": "normal",
-    "status": 200,
-    "currency": "USD",
-    "card_id": None,
-    "revision_id": None,
-    "prefix": "",
-    "destination": "",
-    "rate_nanos": 0,
-    "net_nanos": 0,
-    "tax_nanos": 0,
-    "gross_nanos": 0,
-    "cost_nanos": 0,
-    "margin_nanos": 0,
-    "user_agent": "sipp",
-    "codecs": "PCMA",
-    "recording": "off",
-}
 
 
 def stored_call(
@@ -63,10 +29,9 @@ def stored_call(
 ) -> Cdr:
     """The `number`-th call; answered two seconds after its INVITE."""
     answered_ms = invited_ms + 2_000 if is_answered else None
-    return Cdr(
-        **{**DEFAULTS, **fields},
-        id=f"{number:032x}",
-        call_id=f"call-{number}@192.0.2.10",
+    return make_cdr(
+        number,
+        **fields,
         invited_ms=invited_ms,
         answered_ms=answered_ms,
         ended_ms=invited_ms + 2_000 + duration_ms,

@@ -11,7 +11,8 @@ from sipp_scenarios import checks
 from sipp_scenarios.case import Caller, Case, Outcome, Played, Try, Vendor
 from sipp_scenarios.places import Place
 from sipp_scenarios.sipp import Message
-from switch.records import Attempt, Cdr
+from switch.records import Cdr
+from tests.fakes.cdrs import make_attempt, make_cdr
 
 PLACE = Place(99, 1, 1)
 CASE = Case(
@@ -25,49 +26,31 @@ TAXES = {PLACE.base: Decimal("0.2")}
 
 def right_cdr() -> Cdr:
     """1.2 s to London: 2 s billed at 0.019333333 with a fee of 0.001; bought at 0.0107."""
-    attempt = Attempt(
+    attempt = make_attempt(
         provider_id=PLACE.base + 1,
-        provider_name="v",
         gateway_id=PLACE.base + 1,
         card_id=PLACE.base + 1,
-        revision_id=1,
-        prefix="44",
         rate_nanos=10_700_000,
         dialled_out="442071000001",
-        started_ms=0,
         answered_ms=100,
         ended_ms=1_300,
-        status=200,
-        cause="answered",
         billed_s=2,
         cost_nanos=400_000,
     )
-    return Cdr(
-        id="0",
+    return make_cdr(
+        0,
         customer_id=PLACE.base,
-        client_id=None,
         endpoint_id=PLACE.base,
-        sip_user_id=None,
         route_id=PLACE.base,
-        direction="outbound",
         source="127.99.1.1:5060",
-        transport="udp",
-        call_id="1@x",
-        cli_in="15551230000",
-        cli_out="15551230000",
         dialled_in="442071000001",
         dialled_out="442071000001",
-        invited_ms=0,
         progress_ms=50,
         answered_ms=100,
         ended_ms=1_300,
         pdd_ms=50,
         duration_ms=1_200,
         billed_s=2,
-        release="caller",
-        cause="normal",
-        status=200,
-        currency="USD",
         card_id=PLACE.base,
         revision_id=1,
         prefix="4420",
@@ -78,11 +61,7 @@ def right_cdr() -> Cdr:
         gross_nanos=2_100_000,
         cost_nanos=400_000,
         margin_nanos=1_300_000,
-        user_agent="",
-        codecs="",
-        recording="",
         attempts=(attempt,),
-        explanation=(),
     )
 
 

@@ -17,8 +17,9 @@ from control.api.routes import ROUTES
 from control.api.routing import Route
 from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
 from control.services.contact_accounts import ProfilePatch
-from switch.records import Attempt, Candidate
+from switch.records import Candidate
 from tests.fakes.billing import BILLING, assign, invoice, make_package
+from tests.fakes.cdrs import make_attempt
 from tests.fakes.control import START_MS, ControlPlane, live_call, with_control
 from tests.fakes.portal import PASSWORD, browser, make_contact, session
 from tests.fakes.stored_calls import store_calls, stored_call
@@ -48,20 +49,17 @@ async def fill(plane: ControlPlane, name: str, number: int) -> int:
     await plane.post(
         f"/customers/{customer}/payments", {"total": f"{number}.75", "description": "Wire # only for staff"}
     )
-    attempt = Attempt(
+    attempt = make_attempt(
         provider_id=77,
         provider_name="Secret Carrier",
         gateway_id=78,
         card_id=79,
         revision_id=80,
-        prefix="44",
         rate_nanos=1_234_000,
         cost_nanos=1_234_000,
         billed_s=60,
         dialled_out="9988442079460000",
         started_ms=START_MS,
-        progress_ms=None,
-        answered_ms=None,
         ended_ms=START_MS,
         status=503,
         cause="vendors_exhausted",

@@ -15,7 +15,7 @@ import pytest
 from control.services.fields import ms_moment
 from control.services.replay_runs import RUNS_MAX, WAITING_MAX, Replays
 from rating.rows import RateRow
-from switch.records import Attempt
+from tests.fakes.cdrs import make_attempt
 from tests.fakes.control import START_MS, ControlPlane, running_control, with_control
 from tests.fakes.priced_cards import CENT, Cards, make_cards, make_revision
 from tests.fakes.stored_calls import store_calls, stored_call
@@ -42,20 +42,12 @@ async def carrier(plane: ControlPlane) -> Cards:
     await plane.post("/endpoints", endpoint)
     await plane.post("/gateways", {"provider_id": cards.provider, "host": "198.51.100.1"})
     await plane.post("/ingress-routes", {"customer_id": cards.customer, "rate_card_id": cards.sell, "name": "out"})
-    attempt = Attempt(
+    attempt = make_attempt(
         provider_id=cards.provider,
-        provider_name="Vendor One",
-        gateway_id=1,
         card_id=cards.buy,
-        revision_id=1,
-        prefix="44",
         rate_nanos=5 * CENT,
-        dialled_out="442079460000",
-        started_ms=0,
         answered_ms=1,
         ended_ms=2,
-        status=200,
-        cause="answered",
         cost_nanos=5 * CENT,
     )
     money: dict[str, Any] = {"net_nanos": 6 * CENT, "gross_nanos": 6 * CENT, "cost_nanos": 5 * CENT}

@@ -15,10 +15,11 @@ from control.services.replay_sums import ReplaySums, is_same
 from rating.decks import compile_deck
 from rating.rows import RateRow
 from switch.policy.causes import Cause
-from switch.records import Attempt, Candidate, Cdr
+from switch.records import Candidate, Cdr
 from switch.snapshot import Customer, Endpoint, Gateway, IngressRoute, Provider, RateCard, Record
 from tests.fakes.carrier import CENT, DEAR, DEFAULT_RECORDS, SELL, with_
 from tests.fakes.carrier import CHEAP as CHEAP_CARD
+from tests.fakes.cdrs import make_attempt
 from tests.fakes.stored_calls import past_call, stored_call
 from tests.fakes.world import World
 
@@ -97,20 +98,8 @@ def test_without_changes_every_call_is_as_it_was(tmp_path: Path, route: dict[str
     assert any(len(cdr.attempts) > 1 for cdr in cdrs) or route.get("lock_cards") or route.get("exclude_cards")
 
 
-ANSWERED = Attempt(
-    provider_id=1,
-    provider_name="Cheapline",
-    gateway_id=1,
-    card_id=CHEAP_CARD,
-    revision_id=12,
-    prefix="44",
-    rate_nanos=2 * CENT,
-    dialled_out="442079460000",
-    started_ms=1,
-    answered_ms=2,
-    ended_ms=3,
-    status=200,
-    cause="answered",
+ANSWERED = make_attempt(
+    card_id=CHEAP_CARD, revision_id=12, rate_nanos=2 * CENT, started_ms=1, answered_ms=2, ended_ms=3
 )
 
 
