@@ -428,6 +428,22 @@ IDENTITY = (
         outcomes=(refused("cli_refused", 403),),
     ),
     Case(
+        name="description_beside_isup",
+        what="Of a body of several parts the session description loses its codecs; the others arrive as they were.",
+        callers=(Caller(scenario="uac_call_with_isup"),),
+        records=changes.pcma_only,
+        outcomes=(ANSWERED,),
+        check=checks.other_parts_stay,
+    ),
+    Case(
+        name="no_codec_left_beside_isup",
+        what="With no codec left in the description, 488, whatever other parts there are.",
+        callers=(Caller(scenario="uac_call_with_isup", finals=(488,)),),
+        vendors=(TRAP,),
+        records=changes.gsm_only,
+        outcomes=(refused("codecs_refused", 488),),
+    ),
+    Case(
         name="no_codec_left",
         what="An offer of nothing that the endpoint may use is refused with 488.",
         callers=(Caller(scenario="uac_refused", finals=(488,)),),

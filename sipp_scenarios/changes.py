@@ -115,6 +115,10 @@ def british_numbers_only(place: Place, records: list[Record]) -> list[Record]:
     return [CliRule(id=place.base, customer_id=place.base, match="44", action="allow"), *records]
 
 
+def pcma_only(place: Place, records: list[Record]) -> list[Record]:
+    return with_changes(records, Endpoint, codecs=("PCMA",))
+
+
 def gsm_only(place: Place, records: list[Record]) -> list[Record]:
     return with_changes(records, Endpoint, codecs=("GSM",))
 

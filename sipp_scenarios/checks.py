@@ -183,6 +183,19 @@ def pcma_alone(message: Message) -> Faults:
     return [] if size >= 5 else [f"{message.start_line} lost lines of its body"]
 
 
+def other_parts_stay(played: Played) -> Faults:
+    """The vendor's INVITE has the parts that the caller's had, line by line, but for the codecs in the description."""
+    (sent,) = [message for message in played.callers[0] if is_first_invite(message)]
+    gone = ("a=rtpmap:18 ", "a=fmtp:18 ", "a=rtpmap:0 ")
+    lines = [line for line in sent.text.partition("\n\n")[2].splitlines() if not line.startswith(gone)]
+    wanted = [line.replace("18 8 0 101", "8 101") for line in lines]
+    return [
+        f"the vendor got {message.text!r}"
+        for message in played.vendors[0]
+        if is_first_invite(message) and message.text.partition("\n\n")[2].splitlines() != wanted
+    ]
+
+
 def redirect_was_not_followed(played: Played) -> Faults:
     """One CDR of one attempt, free; the trap of the place has been checked already."""
     if len(played.cdrs) != 1:

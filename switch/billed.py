@@ -27,7 +27,7 @@ from switch.quote_facts import quote_facts
 from switch.records import Admitted, Answered, CallEnded, Candidate, Extended, Kept, SessionState
 from switch.records import Attempt as AttemptRecord
 from switch.wire.message import Message, Request, Response
-from switch.wire.sdp import is_sdp, kbps_of
+from switch.wire.sdp import description, kbps_of
 
 EXTEND_AHEAD_S: Final = 1.0
 """How long before its end a hold is extended. Late enough to hold little, early enough for a busy loop."""
@@ -83,19 +83,21 @@ class BilledCall(Call):
 
     def note_media(self, message: Message) -> None:
         """The call goes on with what a message describes, if it describes anything."""
-        if self.kbps_key and is_sdp(message):
+        body = description(message) if self.kbps_key else b""
+        if body:
             media = self.media
-            self._kbps = kbps_of(message.body, None) if media is None else media.kbps_of(message.body)
+            self._kbps = kbps_of(body, None) if media is None else media.kbps_of(body)
             self.board.live.set_kbps(self, self._kbps)
 
     def refuses_media(self, request: Request) -> bool:
         if super().refuses_media(request):
             return True
-        if not self.kbps_key or not is_sdp(request):
+        body = description(request) if self.kbps_key else b""
+        if not body:
             return False
         media = self.media
         live = self.board.live
-        wanted = kbps_of(request.body, None) if media is None else media.kbps_of(request.body)
+        wanted = kbps_of(body, None) if media is None else media.kbps_of(body)
         has = live.kbps_of(self)
         if wanted <= has:
             return False

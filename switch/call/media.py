@@ -1,7 +1,7 @@
 """Which codecs a call may use: those of the customer's endpoint or user, and those of the vendor's gateway.
 
-Bodies are edited only where a codec must go, whichever side offers or answers; what is no plain session
-description passes untouched (`switch.wire.sdp`).
+Bodies are edited only where a codec must go, whichever side offers or answers; of a body of several parts
+the session descriptions alone, and what is none passes untouched (`switch.wire.sdp`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from switch.wire.message import Message
-from switch.wire.sdp import CodecList, is_sdp, kbps_of, keep_codecs
+from switch.wire.multipart import edit_parts, is_multipart
+from switch.wire.sdp import SDP, CodecList, body_type, description, is_sdp, kbps_of, keep_codecs
 
 NOT_ACCEPTABLE: Final = b"Not Acceptable Here"
 WARNING: Final = b'Warning: 305 tandem "Incompatible media format"'
@@ -25,22 +26,33 @@ class MediaRule:
 
     def edited(self, message: Message) -> bytes | None:
         """The body as it goes on; None: as it came."""
-        if not is_sdp(message):
+        kind = body_type(message)
+        if not kind:
             return None
-        body, _ = self._kept(message.body)
-        return None if body is message.body else body
+        body = message.body
+        if is_sdp(kind):
+            made = self._edit(body)
+        elif is_multipart(kind):
+            made = edit_parts(body, kind, SDP, self._edit)
+        else:
+            return None
+        return None if made is body else made
 
     def refuses(self, message: Message) -> bool:
         """Whether the body has codecs, and none that may be used."""
-        if not is_sdp(message):
+        body = description(message)
+        if not body:
             return False
-        _, has_codec = self._kept(message.body)
+        _, has_codec = self._kept(body)
         return not has_codec
 
     def kbps_of(self, body: bytes) -> int:
         """What a description takes at most, once it is edited."""
+        return kbps_of(self._edit(body), None)
+
+    def _edit(self, body: bytes) -> bytes:
         edited, _ = self._kept(body)
-        return kbps_of(edited, None)
+        return edited
 
     def _kept(self, body: bytes) -> tuple[bytes, bool]:
         has_codec = True

@@ -16,7 +16,7 @@ from switch.records import Candidate
 from switch.snapshot import Client, Customer, Endpoint, IngressRoute, Provider, SipUser
 from switch.wire.identity import asserted_number
 from switch.wire.message import Request
-from switch.wire.sdp import CodecList, codec_kbps, is_sdp, kbps_of
+from switch.wire.sdp import CodecList, codec_kbps, description, kbps_of
 
 MAX_DURATION_S: Final = 14_400
 OFFERLESS_KBPS: Final = codec_kbps(b"pcma")
@@ -73,7 +73,7 @@ class Facts:
         invite = self.invite
         if invite is None:
             return self.sdp
-        return invite.body if is_sdp(invite) else b""
+        return description(invite)
 
     def kbps_by(self, allowed: CodecList | None) -> int:
         """What the call takes at most with these codecs; as by G.711 where the callee is to make the offer.

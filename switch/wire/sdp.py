@@ -2,8 +2,9 @@
 
 A body is split into lines once and changed only where a codec must go: its number leaves the `m=` line,
 its `rtpmap`, `fmtp` and `rtcp-fb` lines leave with it, and every other line stays byte for byte. A
-stream of which nothing is left stays in its place with port 0, as RFC 3264 §5.1 and §6 have it. All
-here is linear in the body's length. Sources: RFC 4566, RFC 3264, RFC 3551 §6, RFC 4733.
+stream of which nothing is left stays in its place with port 0, as RFC 3264 §5.1 and §6 have it. A
+description may be one part of several (`multipart`). All here is linear in the body's length. Sources:
+RFC 4566, RFC 3264, RFC 3551 §6, RFC 4733.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Final
 
 from switch.wire.headers import CONTENT_ENCODING, CONTENT_TYPE
 from switch.wire.message import Message
+from switch.wire.multipart import is_multipart, media_type, parts_of
+
+SDP: Final = b"application/sdp"
 
 STATIC_CODECS: Final[dict[bytes, str]] = {
     b"0": "PCMU/8000",
@@ -194,15 +198,30 @@ def canonical(name: bytes) -> bytes:
     return _ALIASES.get(bare, bare)
 
 
-def is_sdp(message: Message) -> bool:
-    """Whether the body is a session description that can be read: no multipart, nothing compressed."""
+def body_type(message: Message) -> bytes:
+    """Content-Type of a body that can be read; empty where there is no body, or a compressed one."""
     if not message.body:
-        return False
+        return b""
     kind = message.first(CONTENT_TYPE)
-    if kind is None or kind.partition(b";")[0].strip(b" \t").lower() != b"application/sdp":
-        return False
+    if kind is None:
+        return b""
     encoding = message.first(CONTENT_ENCODING)
-    return encoding is None or encoding.lower() == b"identity"
+    return kind if encoding is None or encoding.lower() == b"identity" else b""
+
+
+def is_sdp(kind: bytes) -> bool:
+    """Whether a Content-Type says that a body is a session description and nothing else."""
+    return kind == SDP or media_type(kind) == SDP
+
+
+def description(message: Message) -> bytes:
+    """The session description in a body, or all those in one of several parts; empty where none can be read."""
+    kind = body_type(message)
+    if not kind:
+        return b""
+    if is_sdp(kind):
+        return message.body
+    return b"\r\n".join(parts_of(message.body, kind, SDP)) if is_multipart(kind) else b""
 
 
 def offer_of(names: tuple[str, ...]) -> bytes:

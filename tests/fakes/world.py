@@ -147,6 +147,7 @@ class Caller(Peer):
         call_id: str = "",
         branch: str = "",
         body: bytes = SDP,
+        kind: bytes = b"application/sdp",
     ) -> bytes:
         self.serial += 1
         self.call_id = call_id or f"call{self.serial}@{self.address[0]}"
@@ -163,7 +164,7 @@ class Caller(Peer):
                     b"CSeq: 1 INVITE",
                     f"Contact: <sip:{cli}@{self.address[0]}:{self.address[1]}>".encode(),
                     *extra,
-                    b"Content-Type: application/sdp",
+                    b"Content-Type: " + kind,
                     b"Content-Length: %d\r\n\r\n" % len(body),
                 ]
             )

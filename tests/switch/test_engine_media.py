@@ -24,6 +24,13 @@ PCMA = (
 )
 G729 = HEAD + b"m=audio 6000 RTP/AVP 18\r\n"
 TYPE = b"Content-Type: application/sdp"
+ISUP = b"Content-Type: application/isup;version=itu-t92+\r\n\r\n\x01\x11H\x00\r\nm=audio\x00"
+MIXED = b"multipart/mixed;boundary=x"
+
+
+def mixed(sdp: bytes) -> bytes:
+    """A description and what an ISDN switch has to say beside it (RFC 3204)."""
+    return b"--x\r\n%b\r\n\r\n%b\r\n--x\r\n%b\r\n--x--\r\n" % (TYPE, sdp, ISUP)
 
 
 def records_of(*, gateway: dict[str, Any] | None = None, **endpoint: Any) -> tuple[Record, ...]:
@@ -110,7 +117,11 @@ def test_a_gateway_without_a_common_codec_is_passed_over(tmp_path: Path) -> None
     [
         (
             b"Content-Type: multipart/mixed;boundary=x",
-            b"--x\r\nContent-Type: application/sdp\r\n\r\n" + OFFER + b"--x--",
+            b"--x\r\nContent-Type: application/sdp\r\n\r\n" + PCMA + b"--x--",
+        ),
+        (
+            b"Content-Type: multipart/mixed;boundary=x",
+            b"--x\r\nContent-Type: application/sdp\r\nContent-Encoding: gzip\r\n\r\n" + OFFER + b"--x--",
         ),
         (b"Content-Type: application/octet-stream", OFFER),
         (b"Content-Type: application/sdp\r\nContent-Encoding: gzip", b"\x1f\x8b" + OFFER),
@@ -131,6 +142,40 @@ def test_a_body_of_which_nothing_has_to_go_passes_byte_for_byte(tmp_path: Path, 
     assert world.cheap.invites[-1].call_id.startswith(b"call9")
     assert world.cheap.invites[-1].body == body
     assert world.cheap.invites[-1].first(CONTENT_TYPE) is not None
+
+
+def test_a_description_beside_other_parts_is_edited_and_the_others_stay_byte_for_byte(tmp_path: Path) -> None:
+    world = World(tmp_path, records=records_of(codecs=("PCMA",), bandwidth_kbps=100))
+    world.cheap.behaviour = (100, 180)
+    world.caller.invite(body=mixed(OFFER), kind=MIXED)
+    world.run_for(0.1)
+    (invite,) = world.cheap.invites
+    assert invite.body == mixed(PCMA)
+    assert length_is_right(invite)
+    assert in_use(world) == 80
+    world.cheap.reply(invite, 200, tag="cheap", body=mixed(OFFER), extra=[b"Content-Type: " + MIXED])
+    world.run_for(0.1)
+    assert world.caller.last(200).body == mixed(PCMA)
+    assert length_is_right(world.caller.last(200))
+    world.caller.ack()
+    world.caller.in_dialog("INVITE", 2, extra=[b"Content-Type: " + MIXED], body=mixed(G729))
+    world.run_for(0.1)
+    assert world.caller.statuses()[-1] == 488
+    world.caller.bye(3)
+    world.run_for(1.0)
+    assert [cdr.codecs for cdr in world.cdrs] == ["PCMA"]
+
+
+def test_with_no_codec_left_beside_other_parts_it_is_488_too(tmp_path: Path) -> None:
+    world = World(tmp_path, records=records_of(codecs=("PCMA",), gateway={"codecs": ("GSM",)}))
+    world.caller.invite(body=mixed(G729), kind=MIXED)
+    world.run_for(0.1)
+    assert world.caller.statuses() == [488]
+    assert world.cdrs[0].decision == "endpoint 1 may use none of g729"
+    world.caller.invite(body=mixed(OFFER), kind=MIXED)
+    world.run_for(0.1)
+    assert not world.cheap.invites
+    assert world.dear.invites[0].body == mixed(PCMA)
 
 
 def test_an_offer_that_the_callee_makes_is_edited_and_its_answer_in_the_ack(tmp_path: Path) -> None:

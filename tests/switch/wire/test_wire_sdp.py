@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switch.wire.message import parse_message
-from switch.wire.sdp import CodecList, codec_kbps, is_sdp, kbps_of, keep_codecs
+from switch.wire.sdp import CodecList, codec_kbps, description, kbps_of, keep_codecs
 from tests.fakes.wire import bent
 
 HEAD = (b"v=0", b"o=- 1 1 IN IP4 192.0.2.1", b"s=-", b"c=IN IP4 192.0.2.1", b"t=0 0")
@@ -166,15 +166,17 @@ def test_a_call_takes_what_its_hungriest_codec_would_and_streams_add_up() -> Non
     [
         ([b"Content-Type: application/sdp"], True),
         ([b"c: Application/SDP ; charset=utf-8"], True),
+        ([b"Content-Type: application / sdp"], True),
+        ([b"Content-Type: text/plain"], False),
         ([b"Content-Type: multipart/mixed;boundary=x"], False),
         ([b"Content-Type: application/sdp", b"Content-Encoding: gzip"], False),
         ([b"Content-Type: application/sdp", b"e: identity"], True),
         ([], False),
     ],
 )
-def test_only_plain_descriptions_are_read(lines: list[bytes], is_it: bool) -> None:
-    data = bent(*[(b"Extra%d" % number, line) for number, line in enumerate(lines)])
-    assert is_sdp(parse_message(data)) is is_it
+def test_only_descriptions_are_read(lines: list[bytes], is_it: bool) -> None:
+    message = parse_message(bent(*[(b"Extra%d" % number, line) for number, line in enumerate(lines)]))
+    assert description(message) == (b"hello" if is_it else b"")
 
 
 _WORDS = st.sampled_from([b"0", b"8", b"18", b"96", b"101", b"13", b"x", b"", b"97 97", b"\xff", b"RTP/AVP", b"t38"])
