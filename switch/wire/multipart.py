@@ -56,7 +56,7 @@ def edit_parts(body: bytes, kind: bytes, wanted: bytes, edit: Callable[[bytes], 
 
 
 class Part:
-    """One part: `head` to before `start` are its header lines and the blank one, `start` to before `end` its content."""
+    """One part: `head` to before `start` are its header lines, then to before `end` its content."""
 
     def __init__(self, body: bytes, head: int, end: int) -> None:
         self.head: int = head

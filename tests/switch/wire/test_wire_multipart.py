@@ -122,8 +122,10 @@ def test_whatever_parts_are_put_together_come_apart_again(
 
 
 _PIECES = st.sampled_from(
-    [b"--x", b"--", b"\r\n", b"\n", b"\r\n\r\n", b"Content-Type: application/sdp", b" ", b":", b"v=0"]
-    + [b"Content-Type: " + KIND, b"Content-Length:", b"l: 5", b"\x00"]
+    [
+        *(b"--x", b"--", b"\r\n", b"\n", b"\r\n\r\n", b" ", b":", b"v=0", b"\x00"),
+        *(b"Content-Type: application/sdp", b"Content-Type: " + KIND, b"Content-Length:", b"l: 5"),
+    ]
 )
 
 
