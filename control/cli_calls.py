@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,11 +10,13 @@ from control.cli_common import (
     CommandError,
     Connect,
     JsonOption,
+    OutputOption,
     connecting,
     find_by_name,
     out,
     print_json,
     print_table,
+    write_out,
 )
 
 cdr = typer.Typer(help="Call detail records.", no_args_is_help=True)
@@ -36,7 +35,7 @@ def _cdr_group() -> None:
 def export_cdrs(
     connect: Connect,
     as_format: Annotated[str, typer.Option("--format", help="csv, jsonl (JSON lines) or parquet.")] = "csv",
-    output: Annotated[Path | None, typer.Option("--output", help="File; default: standard output.")] = None,
+    output: OutputOption = None,
     since: Annotated[str, typer.Option("--from", help="First INVITE time (RFC 3339), inclusive.")] = "",
     until: Annotated[str, typer.Option("--to", help="Last INVITE time (RFC 3339), exclusive.")] = "",
     customer: Annotated[str, typer.Option("--customer", help="Customer, by name or id.")] = "",
@@ -58,23 +57,7 @@ def export_cdrs(
     query["time_zone"] = time_zone or None
     if customer:
         query["customer_id"] = str(find_by_name(client, "/customers", "customer", customer)["id"])
-    pieces = client.download(path, query)
-    if output is None:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return
-    # Beside and then renamed: whoever reads the file never sees half an export.
-    partial = output.with_name(output.name + ".part")
-    try:
-        with partial.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        os.replace(partial, output)  # noqa: PTH105
-    except OSError as error:
-        raise CommandError(f"{output}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_out(client.download(path, query), output)
 
 
 @calls.command("list")

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
@@ -38,6 +38,7 @@ _ConfigOption = Annotated[
     typer.Option("--config", envvar="TANDEM_CONFIG", help="Settings of the instance that is talked to."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", help="File; default: standard output.")]
 
 
 class CommandError(Exception):
@@ -123,6 +124,52 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     out.print(table)
+
+
+def write_out(pieces: Iterable[bytes], output: Path | None) -> None:
+    """A download, to a file or to standard output.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
+    if output is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
+    # Beside and then renamed: whoever reads the file never sees half of it.
+    partial = output.with_name(output.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        os.replace(partial, output)  # noqa: PTH105
+    except OSError as error:
+        raise CommandError(f"{output}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def refused_file(file: Path, error: ApiError, as_json: bool) -> CommandError | ApiError:
+    """What a command raises whose file was refused; every mistake in it is printed, by its place."""
+    faults: list[dict[str, Any]] = error.problem.get("errors") or []
+    if not faults:
+        return error
+    if as_json:
+        print_json(error.problem)
+    else:
+        for fault in faults:
+            err.print(f"{file}: {_place(fault)}{fault.get('reason')}", markup=False)
+    return CommandError(f"{file}: {len(faults)} mistakes; nothing was changed")
+
+
+def _place(fault: dict[str, Any]) -> str:
+    """`line 17, rate: ` of one mistake."""
+    line = fault.get("line")
+    if line is None:
+        return f"{fault['path']}: " if fault.get("path") else ""
+    column = fault.get("column")
+    return f"line {line}{', ' + str(column) if column else ''}: "
 
 
 def find_by_name(client: ApiClient, path: str, noun: str, name: str) -> dict[str, Any]:

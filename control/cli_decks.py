@@ -21,6 +21,7 @@ from control.cli_common import (
     out,
     print_json,
     print_table,
+    refused_file,
 )
 from control.client import ApiError
 
@@ -54,15 +55,7 @@ def import_deck(
         with upload_progress(f"{file.name} → {row['name']}") as progress:
             answer = client.upload(f"/rate-cards/{row['id']}/revisions", file, query, progress)
     except ApiError as error:
-        faults = error.problem.get("errors") or []
-        if not faults:
-            raise
-        if as_json:
-            print_json(error.problem)
-        else:
-            for fault in faults:
-                err.print(f"{file}: {_place(fault)}{fault.get('reason')}", markup=False)
-        raise CommandError(f"{file}: {len(faults)} bad rows; nothing was changed") from error
+        raise refused_file(file, error, as_json) from error
     if as_json:
         print_json(answer)
         return
@@ -190,15 +183,6 @@ def upload_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
             )
 
         yield note
-
-
-def _place(fault: dict[str, Any]) -> str:
-    """`line 17, rate: ` of one bad row."""
-    line = fault.get("line")
-    if line is None:
-        return f"{fault['path']}: " if fault.get("path") else ""
-    column = fault.get("column")
-    return f"line {line}{', ' + str(column) if column else ''}: "
 
 
 def _print_diff(answer: dict[str, Any], limit: int) -> None:

@@ -4,84 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from control import feed as feed_module
 from control import link as link_module
-from control.feed import read_balances
-from control.link import SwitchLink
-from control.publish import SwitchPublisher
 from control.schedule import Schedule
 from control.services import ledger
-from control.services.context import SYSTEM, Change, Context
+from control.services.context import SYSTEM, Change
 from control.sinks import StoreSink
-from control.store.engine import Store
 from switch.snapshot import Customer
-from tests.fakes.databases import Database, migrated
+from tests.fakes.databases import Database
 from tests.fakes.ended_calls import ended_call
-from tests.fakes.switch_socket import SwitchSocket, running
-
-
-class Plane:
-    """The part of the control plane that brings money to the switch."""
-
-    def __init__(self, store: Store, folder: Path) -> None:
-        self.store = store
-        self.link = SwitchLink(folder / "switch.sock")
-        self.publisher = SwitchPublisher(store, self.link)
-        self.feed = self.publisher.feed
-        self.context = Context(store, self.publisher, switch=self.link, data_folder=folder)
-        self._task = asyncio.get_running_loop().create_task(self.link.run())
-
-    async def append(self, amount_nanos: int, customer_id: int = 1) -> bool:
-        """True: the switch has it."""
-        async with self.context.change() as change:
-            await ledger.append(change, customer_id=customer_id, kind="payment", amount_nanos=amount_nanos)
-        return not change.is_pending
-
-    async def balances(self) -> dict[int, int]:
-        async with self.store.read() as tx:
-            return (await read_balances(tx))[1]
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-
-
-@asynccontextmanager
-async def planes(folder: Path, database: Database) -> AsyncIterator[tuple[SwitchSocket, Plane]]:
-    store = await migrated(database, folder)
-    async with running(SwitchSocket(folder / "switch.sock")) as switch:
-        plane = Plane(store, folder)
-        try:
-            yield switch, plane
-        finally:
-            await plane.stop()
-            await store.close()
-
-
-async def until(claim: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not claim():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-def play(folder: Path, database: Database, scene: Callable[[SwitchSocket, Plane], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with planes(folder, database) as (switch, plane):
-            await until(lambda: plane.link.is_connected)
-            await scene(switch, plane)
-
-    asyncio.run(run())
+from tests.fakes.linked_plane import LinkedPlane, play
+from tests.fakes.switch_socket import SwitchSocket
+from tests.fakes.waiting import until
 
 
 def test_a_switch_without_balances_gets_them_before_any_configuration(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         assert switch.heard[:2] == ["PutBalances", "PutSnapshot"]
         assert (switch.entry_id, switch.balances) == (0, {})
 
@@ -89,7 +31,7 @@ def test_a_switch_without_balances_gets_them_before_any_configuration(tmp_path: 
 
 
 def test_balances_hold_every_entry_and_name_the_highest_that_no_call_made(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         assert await plane.append(50)
         await StoreSink(plane.store).write([(1, ended_call(1, gross_nanos=7))], 1)
         switch.entry_id, switch.balances = None, {}
@@ -108,7 +50,7 @@ def test_balances_wait_until_the_journal_has_been_read(
 ) -> None:
     monkeypatch.setattr(link_module, "RECONNECT_MAX_S", 0.1)
 
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         is_read = False
 
         async def wait_read(_timeout_s: float) -> bool:
@@ -130,7 +72,7 @@ def test_balances_wait_until_the_journal_has_been_read(
 
 
 def test_an_entry_is_in_the_switch_when_its_change_ends(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         done = await asyncio.gather(*(plane.append(amount) for amount in range(1, 31)))
         assert all(done)
         assert [entry.id for entry in switch.entries] == list(range(1, 31))
@@ -140,7 +82,7 @@ def test_an_entry_is_in_the_switch_when_its_change_ends(tmp_path: Path, database
 
 
 def test_an_entry_made_while_the_switch_is_away_comes_when_it_is_back(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         await switch.stop()
         await until(lambda: not plane.link.is_connected)
         assert not await plane.append(5)
@@ -159,7 +101,7 @@ def test_many_entries_go_in_several_requests_in_their_order(
 ) -> None:
     monkeypatch.setattr(feed_module, "ENTRIES_MAX", 4)
 
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         await switch.stop()
         await until(lambda: not plane.link.is_connected)
         for amount in range(10):
@@ -178,7 +120,7 @@ def test_an_entry_whose_reply_was_lost_is_sent_again_and_counts_once(
 ) -> None:
     monkeypatch.setattr(link_module, "REQUEST_TIMEOUT_S", 0.05)
 
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.loses_replies = True
         assert not await plane.append(5)
         switch.loses_replies = False
@@ -193,7 +135,7 @@ def test_an_entry_whose_reply_was_lost_is_sent_again_and_counts_once(
 def test_a_refused_entry_is_a_fault_until_the_switch_takes_it_and_all_else_goes_on(
     tmp_path: Path, database: Database
 ) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.refuse_entries = "the journal is closed"
         assert not await plane.append(5)
         assert "the journal is closed" in plane.feed.faults()[0]
@@ -214,7 +156,7 @@ def test_a_refused_entry_is_a_fault_until_the_switch_takes_it_and_all_else_goes_
 
 
 def test_a_switch_ahead_of_a_restored_store_is_told_and_new_ids_begin_above(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         assert await plane.append(5)
         switch.entry_id = 900
         switch.hang_up()
@@ -229,7 +171,7 @@ def test_a_switch_ahead_of_a_restored_store_is_told_and_new_ids_begin_above(tmp_
 def test_a_restored_store_that_has_read_calls_since_is_still_found_to_lack_entries(
     tmp_path: Path, database: Database
 ) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         assert await plane.append(5)
         # Calls of the journal have taken the ids of payments that the older copy did not have.
         await StoreSink(plane.store).write([(each, ended_call(each, gross_nanos=7)) for each in (1, 2, 3)], 3)
@@ -244,7 +186,7 @@ def test_a_restored_store_that_has_read_calls_since_is_still_found_to_lack_entri
 
 
 def test_a_change_of_configuration_and_money_is_in_force_whole(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         async with plane.context.change() as change:
             change.put.append(Customer(id=1, name="Acme", status="active"))
             await ledger.append(change, customer_id=1, kind="payment", amount_nanos=5)
@@ -262,7 +204,7 @@ def test_both_ledgers_agree_after_any_order_of_losses(
     monkeypatch.setattr(link_module, "RECONNECT_MAX_S", 0.05)
     chance = random.Random(seed)
 
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         for _ in range(25):
             step = chance.choice(["pay", "pay", "pay", "hang up", "lose", "stop", "forget"])
             if step == "pay":
@@ -291,7 +233,7 @@ def test_both_ledgers_agree_after_any_order_of_losses(
 
 
 def test_an_entry_whose_commit_was_not_heard_of_is_brought_by_the_next_look(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         # Stored, and whoever stored it was cut off before it could be sent.
         async with plane.store.begin() as tx:
             await ledger.append(Change(tx, SYSTEM, 0), customer_id=1, kind="payment", amount_nanos=5)

@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from control import link as link_module
-from control.link import SwitchLink
-from control.publish import SwitchPublisher
-from control.services.context import Context, next_version
+from control.services.context import next_version
 from control.services.errors import SwitchAway
-from control.store.engine import Store
 from switch.outputs import Alarm
 from switch.snapshot import Client, Customer
-from tests.fakes.databases import Database, migrated
-from tests.fakes.switch_socket import SwitchSocket, running
-
-ACME = Customer(id=1, name="Acme", status="active")
-
-
-class Plane:
-    """The part of the control plane that talks to the switch."""
-
-    def __init__(self, store: Store, folder: Path) -> None:
-        self.store = store
-        self.link = SwitchLink(folder / "switch.sock")
-        self.publisher = SwitchPublisher(store, self.link)
-        self.context = Context(store, self.publisher, switch=self.link, data_folder=folder)
-        self._task = asyncio.get_running_loop().create_task(self.link.run())
-
-    async def change(self, record: Customer = ACME) -> bool:
-        """Publish one change; True: it is in force."""
-        async with self.context.change() as change:
-            change.put.append(record)
-        return not change.is_pending
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-
-
-@asynccontextmanager
-async def planes(folder: Path, database: Database) -> AsyncIterator[tuple[SwitchSocket, Plane]]:
-    store = await migrated(database, folder)
-    async with running(SwitchSocket(folder / "switch.sock")) as switch:
-        plane = Plane(store, folder)
-        try:
-            yield switch, plane
-        finally:
-            await plane.stop()
-            await store.close()
-
-
-async def until(claim: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not claim():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-def play(folder: Path, database: Database, scene: Callable[[SwitchSocket, Plane], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with planes(folder, database) as (switch, plane):
-            await until(lambda: plane.link.is_connected)
-            await scene(switch, plane)
-
-    asyncio.run(run())
+from tests.fakes.databases import Database
+from tests.fakes.linked_plane import LinkedPlane, play
+from tests.fakes.switch_socket import SwitchSocket
+from tests.fakes.waiting import until
 
 
 def test_a_new_switch_gets_a_whole_snapshot_before_the_link_is_used(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         (snapshot,) = switch.snapshots
         assert [record.name for record in snapshot.records if isinstance(record, Client)]
         assert plane.publisher.version_in_force == snapshot.version
@@ -82,7 +28,7 @@ def test_a_new_switch_gets_a_whole_snapshot_before_the_link_is_used(tmp_path: Pa
 
 
 def test_changes_go_as_deltas_in_their_order(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         first = switch.version
         names = [f"Acme {number}" for number in range(20)]
         done = await asyncio.gather(*(plane.change(Customer(id=1, name=name, status="active")) for name in names))
@@ -94,7 +40,7 @@ def test_changes_go_as_deltas_in_their_order(tmp_path: Path, database: Database)
 
 
 def test_a_switch_that_has_what_is_stored_is_left_alone_when_it_reconnects(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.hang_up()
         await until(lambda: switch.connections == 2 and plane.link.is_connected)
         assert len(switch.snapshots) == 1
@@ -106,7 +52,7 @@ def test_a_switch_that_has_what_is_stored_is_left_alone_when_it_reconnects(tmp_p
 def test_a_change_made_while_the_switch_is_away_comes_with_the_next_snapshot(
     tmp_path: Path, database: Database
 ) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         await switch.stop()
         await until(lambda: not plane.link.is_connected)
         assert not await plane.change()
@@ -120,7 +66,7 @@ def test_a_change_made_while_the_switch_is_away_comes_with_the_next_snapshot(
 
 
 def test_a_restarted_switch_without_a_snapshot_gets_one(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.version = 0
         switch.hang_up()
         await until(lambda: len(switch.snapshots) == 2)
@@ -129,7 +75,7 @@ def test_a_restarted_switch_without_a_snapshot_gets_one(tmp_path: Path, database
 
 
 def test_a_refused_delta_is_followed_by_a_whole_snapshot(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.refuse_deltas = "I know no customer 1"
         assert await plane.change()
         assert not switch.deltas
@@ -139,7 +85,7 @@ def test_a_refused_delta_is_followed_by_a_whole_snapshot(tmp_path: Path, databas
 
 
 def test_a_refused_snapshot_is_tried_again_when_asked_and_named_meanwhile(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.refuse_deltas = switch.refuse_snapshots = "deck is missing"
         assert not await plane.change()
         assert plane.publisher.refusal == "deck is missing"
@@ -153,7 +99,7 @@ def test_a_refused_snapshot_is_tried_again_when_asked_and_named_meanwhile(tmp_pa
 
 
 def test_a_switch_ahead_of_a_restored_store_is_overruled_and_versions_grow(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.version = 900
         switch.hang_up()
         await until(lambda: len(switch.snapshots) == 2)
@@ -169,7 +115,7 @@ def test_an_unanswered_change_is_pending_and_goes_whole_over_a_new_connection(
 ) -> None:
     monkeypatch.setattr(link_module, "REQUEST_TIMEOUT_S", 0.05)
 
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.is_silent = True
         assert not await plane.change()
         switch.is_silent = False
@@ -179,7 +125,7 @@ def test_an_unanswered_change_is_pending_and_goes_whole_over_a_new_connection(
 
 
 def test_a_commit_whose_publishing_was_lost_is_made_good_by_the_next_change(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         async with plane.store.begin() as tx:
             await next_version(tx)
         assert await plane.change()
@@ -192,9 +138,9 @@ def test_a_commit_whose_publishing_was_lost_is_made_good_by_the_next_change(tmp_
 def test_a_new_control_process_sends_the_whole_once_even_to_a_switch_of_its_version(
     tmp_path: Path, database: Database
 ) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         before = switch.version
-        second = Plane(plane.store, tmp_path)
+        second = LinkedPlane(plane.store, tmp_path)
         await until(lambda: second.link.is_connected)
         assert len(switch.snapshots) == 2
         assert switch.version == before + 1
@@ -204,7 +150,7 @@ def test_a_new_control_process_sends_the_whole_once_even_to_a_switch_of_its_vers
 
 
 def test_questions_fail_by_name_while_the_switch_is_away(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         assert await plane.link.list_calls() == []
         assert not await plane.link.end_call("0" * 32, "test")
         with pytest.raises(SwitchAway, match="is not known here"):
@@ -218,7 +164,7 @@ def test_questions_fail_by_name_while_the_switch_is_away(tmp_path: Path, databas
 
 
 def test_events_reach_their_handler(tmp_path: Path, database: Database) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         heard: list[object] = []
         plane.link.handle_event = heard.append
         alarm = Alarm(name="journal", detail="disk full", at_ms=5)
@@ -230,7 +176,7 @@ def test_events_reach_their_handler(tmp_path: Path, database: Database) -> None:
 
 @pytest.mark.parametrize("noise", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x02\xc1\xc1", b"\x00\x00\x00\x01\xc0"])
 def test_noise_on_the_socket_closes_it_and_a_new_one_is_made(tmp_path: Path, database: Database, noise: bytes) -> None:
-    async def scene(switch: SwitchSocket, plane: Plane) -> None:
+    async def scene(switch: SwitchSocket, plane: LinkedPlane) -> None:
         switch.send_bytes(noise)
         await until(lambda: switch.connections == 2 and plane.link.is_connected)
         assert await plane.change()

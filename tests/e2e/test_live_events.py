@@ -19,6 +19,7 @@ from control.api.app import create_app
 from control.services.load_watch import FOLLOWERS_MAX
 from tests.fakes.control import ControlPlane, account, live_call, running_control
 from tests.fakes.portal import EMAIL, PASSWORD, make_contact
+from tests.fakes.waiting import until
 
 
 @asynccontextmanager
@@ -83,7 +84,7 @@ def test_events_follow_the_switch_and_show_everybody_his_own(tmp_path: Path) -> 
                 [own] = await read_events(client, "/stats/live", 1)
                 assert set(own) == {"at", "is_live", "channels", "cps", "balance", "held", "available"}
                 assert (own["channels"], own["balance"], own["available"]) == (1, "5", "4")
-            assert await _until(lambda: plane.ctx.load.followers == 0)
+            await until(lambda: plane.ctx.load.followers == 0)
 
     asyncio.run(run())
 
@@ -103,11 +104,11 @@ def test_a_reader_that_takes_nothing_is_let_go_and_holds_nobody_up(
                 stuck.connect((host, int(port)))
                 head = f"GET /api/v1/stats/live HTTP/1.1\r\nHost: x\r\nAccept: {event_stream.EVENT_STREAM}\r\n"
                 stuck.sendall(f"{head}Authorization: Bearer {plane.keys['admin']}\r\n\r\n".encode())
-                assert await _until(lambda: plane.ctx.load.followers == 1)
+                await until(lambda: plane.ctx.load.followers == 1)
                 key = {"Authorization": f"Bearer {plane.keys['read-only']}"}
                 async with httpx.AsyncClient(base_url=url, headers=key) as client:
                     assert len(await read_events(client, "/stats/live", 20)) == 20
-                assert await _until(lambda: plane.ctx.load.followers == 0, 20.0)
+                await until(lambda: plane.ctx.load.followers == 0)
 
     asyncio.run(run())
 
@@ -122,7 +123,7 @@ def test_no_more_follow_than_may_and_who_loses_its_key_is_let_go(
             made = await plane.post("/admin-keys", {"name": "Leaver", "role": "read-only"})
             async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {made['key']}"}) as client:
                 events = asyncio.create_task(read_events(client, "/stats/live", 10**9))
-                assert await _until(lambda: plane.ctx.load.followers == 1)
+                await until(lambda: plane.ctx.load.followers == 1)
                 await plane.delete(f"/admin-keys/{made['id']}")
                 assert await asyncio.wait_for(events, 10)
             plane.ctx.load._followers.update({object(): None for _ in range(FOLLOWERS_MAX)})
@@ -131,10 +132,3 @@ def test_no_more_follow_than_may_and_who_loses_its_key_is_let_go(
             plane.ctx.load._followers.clear()
 
     asyncio.run(run())
-
-
-async def _until(is_so: Any, timeout_s: float = 20.0) -> bool:
-    async with asyncio.timeout(timeout_s):
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    return True

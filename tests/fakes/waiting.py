@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], object], limit_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], limit_s: float = 20.0) -> None:
     """Return when `condition` holds; AssertionError after `limit_s`."""
     loop = asyncio.get_running_loop()
     end = loop.time() + limit_s
