@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from control.api.crud import Owner, noun_routes
+from control.api.later import schedulable
 from control.api.routing import Call, Route
 from control.services import client_actions as actions
 from control.services import occupancies
 from control.services.clients import CLIENTS, ClientShown
+from control.services.context import Context
 from control.services.occupancies import OCCUPANCIES, FreeOffice, FreeQuery, OccupancyQuery
 from control.services.offices import OFFICES, SITES, OfficeQuery, SiteQuery
+from control.services.operations import Do, step_of
 from control.services.pages import Page
 
 OF_CLIENT: Final = Owner(CLIENTS, "/clients", "client_id")
@@ -64,6 +67,19 @@ def _action(name: str, handler: Any, summary: str, body: Any = None) -> Route:
     )
 
 
+def _later(route: Route, action: str, service: Do) -> Route:
+    """Of actions that have no date of their own among the client's fields."""
+    return schedulable(route, step_of(CLIENTS, action, service, route.body), row="client_id")
+
+
+async def _activate(ctx: Context, client_id: int, _sent: Any, expected: int | None) -> Any:
+    return await actions.activate(ctx, client_id, expected)
+
+
+async def _cancel_decommission(ctx: Context, client_id: int, _sent: Any, expected: int | None) -> Any:
+    return await actions.cancel_decommission(ctx, client_id, expected)
+
+
 CLIENT_ROUTES: Final = (
     *noun_routes(SITES, "/sites", SiteQuery),
     *noun_routes(OFFICES, "/offices", OfficeQuery, owner=_OF_SITE),
@@ -89,18 +105,26 @@ CLIENT_ROUTES: Final = (
         "End a suspension, now or at a time, or take back one that has not begun.",
         actions.When,
     ),
-    _action("activate", activate, "Start a new or scheduled client today."),
+    _later(_action("activate", activate, "Start a new or scheduled client today."), "activate", _activate),
     _action(
         "decommission",
         decommission,
         "End a client for good, now or at a time. It cannot be taken back once done; its numbers cool off.",
         actions.When,
     ),
-    _action("cancel-decommission", cancel_decommission, "Take back a decommission that has not happened."),
-    _action(
+    _later(
+        _action("cancel-decommission", cancel_decommission, "Take back a decommission that has not happened."),
+        "cancel_decommission",
+        _cancel_decommission,
+    ),
+    _later(
+        _action(
+            "convert",
+            convert,
+            "Make a client virtual or residential. One with offices says when they are handed back.",
+            actions.Conversion,
+        ),
         "convert",
-        convert,
-        "Make a client virtual or residential. One with offices says when they are handed back.",
-        actions.Conversion,
+        actions.convert,
     ),
 )

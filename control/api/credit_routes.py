@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from control.api.crud import change_later
+from control.api.later import schedulable
 from control.api.routing import Call, Route
 from control.services.customers import CUSTOMERS, Customer
 from control.services.fields import Amount
-from control.services.scheduled_changes import AtQuery, ScheduledChange
+from control.services.operations import update_of
 
 
 class CreditNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,21 +22,22 @@ class CreditNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 async def change_credit(call: Call) -> Any:
-    if call.query.at is not None:
-        return await change_later(call, CUSTOMERS, "billing")
     return await CUSTOMERS.update(call.ctx, call.path["row_id"], call.body, call.version)
 
 
 CREDIT_ROUTES: Final = (
-    Route(
-        method="PATCH",
-        path="/customers/{row_id:int}/credit",
-        handler=change_credit,
-        summary="Change how far below zero a customer's balance may go, what a day may cost, and its smallest payment.",
-        role="billing",
-        query=AtQuery,
-        patches=CreditNew,
-        reply=Customer,
-        later=ScheduledChange,
+    schedulable(
+        Route(
+            method="PATCH",
+            path="/customers/{row_id:int}/credit",
+            handler=change_credit,
+            summary="Change how far below zero a customer's balance may go, what a day may cost, and its smallest "
+            "payment.",
+            role="billing",
+            patches=CreditNew,
+            reply=Customer,
+        ),
+        update_of(CUSTOMERS),
+        row="row_id",
     ),
 )

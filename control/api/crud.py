@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
-from control.api.routing import API, Call, Created, Later, Route
+from control.api.later import schedulable
+from control.api.routing import API, Call, Created, Route
 from control.services.context import Role
 from control.services.errors import NotFound, invalid
 from control.services.nouns import Noun
+from control.services.operations import archive_of, update_of
 from control.services.pages import ListQuery, Page
 from control.services.problems import convert
-from control.services.scheduled_changes import AtQuery, ScheduledChange, register, schedule
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -35,7 +36,6 @@ def noun_routes(
 
 
 def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owner | None, role: Role) -> list[Route]:
-    register(noun)
     at = path if owner is None else f"{owner.path}/{{{owner.column}:int}}{path}"
     without = () if owner is None else (owner.column,)
     reads: Role = role if role == "admin" else "read-only"
@@ -53,17 +53,17 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
     async def read_row(call: Call) -> Any:
         return await _answer(call, noun, await _owned_row(call, noun, owner))
 
-    async def change_row(call: Call) -> Any:
+    async def check_owner(call: Call) -> None:
         if owner is not None:
             await _owned_row(call, noun, owner)
-        if call.query.at is not None:
-            return await change_later(call, noun, role)
+
+    async def change_row(call: Call) -> Any:
+        await check_owner(call)
         changed = await noun.update(call.ctx, call.path["row_id"], call.body, call.version)
         return await _answer(call, noun, changed)
 
     async def archive_row(call: Call) -> None:
-        if owner is not None:
-            await _owned_row(call, noun, owner)
+        await check_owner(call)
         await noun.archive(call.ctx, call.path["row_id"], call.version)
 
     page: Any = Page[noun.answer]  # type: ignore[name-defined]
@@ -95,33 +95,35 @@ def _routes(noun: Noun[Any, Any], path: str, query: type[ListQuery], owner: Owne
         Route(
             method="GET", path=row, handler=read_row, summary=f"Read one {one}{whose}.", role=reads, reply=noun.answer
         ),
-        Route(
-            method="PATCH",
-            path=row,
-            handler=change_row,
-            summary=f"Change the fields sent of a {one}{whose}, and no other. Lists and tables are replaced. "
-            "With `If-Match` (or `row_version` in the body) only if nobody changed it meanwhile.",
-            role=role,
-            query=AtQuery,
-            patches=noun.new,
-            reply=noun.answer,
-            later=ScheduledChange,
+        schedulable(
+            Route(
+                method="PATCH",
+                path=row,
+                handler=change_row,
+                summary=f"Change the fields sent of a {one}{whose}, and no other. Lists and tables are replaced. "
+                "With `If-Match` (or `row_version` in the body) only if nobody changed it meanwhile.",
+                role=role,
+                patches=noun.new,
+                reply=noun.answer,
+            ),
+            update_of(noun),
+            row="row_id",
+            check=check_owner,
         ),
-        Route(
-            method="DELETE",
-            path=row,
-            handler=archive_row,
-            summary=f"Archive a {one}{whose}: out of lists and calls, kept for its CDRs. 409 while it is in use.",
-            role=role,
-            status=204,
+        schedulable(
+            Route(
+                method="DELETE",
+                path=row,
+                handler=archive_row,
+                summary=f"Archive a {one}{whose}: out of lists and calls, kept for its CDRs. 409 while it is in use.",
+                role=role,
+                status=204,
+            ),
+            archive_of(noun),
+            row="row_id",
+            check=check_owner,
         ),
     ]
-
-
-async def change_later(call: Call, noun: Noun[Any, Any], role: Role) -> Later:
-    """Keep the change of a row until its time."""
-    made = await schedule(call.ctx, noun, call.path["row_id"], call.body, call.version, call.query.at, role)
-    return Later(made, f"{API}/scheduled-changes/{made.id}")
 
 
 async def _answer(call: Call, noun: Noun[Any, Any], row: Any) -> Any:

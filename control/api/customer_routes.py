@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from control.api.downloads import streamed
+from control.api.later import schedulable
 from control.api.routing import Call, Route
 from control.api.uploads import uploaded_bytes
 from control.services import customer_bulk, customer_csv
 from control.services.csv_cells import FILE_BYTES_MAX, ImportQuery
-from control.services.customers import CustomerFilter
+from control.services.customers import CUSTOMERS, CustomerFilter
+from control.services.operations import many_of
 
 
 async def edit_many(call: Call) -> Any:
@@ -30,24 +32,30 @@ async def import_csv(call: Call) -> Any:
 
 
 CUSTOMER_ROUTES: Final = (
-    Route(
-        method="POST",
-        path="/customers/bulk",
-        handler=edit_many,
-        summary="Change many customers, by ids or by a filter: all or none, with an audit row each. "
-        "`preview` only says how many.",
-        role="operator",
-        body=customer_bulk.BulkEdit,
-        reply=customer_bulk.BulkDone,
+    schedulable(
+        Route(
+            method="POST",
+            path="/customers/bulk",
+            handler=edit_many,
+            summary="Change many customers, by ids or by a filter: all or none, with an audit row each. "
+            "`preview` only says how many.",
+            role="operator",
+            body=customer_bulk.BulkEdit,
+            reply=customer_bulk.BulkDone,
+        ),
+        many_of(CUSTOMERS, "update_many", customer_bulk.edit, customer_bulk.BulkEdit),
     ),
-    Route(
-        method="POST",
-        path="/customers/bulk/archive",
-        handler=archive_many,
-        summary="Archive many customers: all or none. 409 names those that have live calls.",
-        role="operator",
-        body=customer_bulk.Selection,
-        reply=customer_bulk.BulkDone,
+    schedulable(
+        Route(
+            method="POST",
+            path="/customers/bulk/archive",
+            handler=archive_many,
+            summary="Archive many customers: all or none. 409 names those that have live calls.",
+            role="operator",
+            body=customer_bulk.Selection,
+            reply=customer_bulk.BulkDone,
+        ),
+        many_of(CUSTOMERS, "archive_many", customer_bulk.archive, customer_bulk.Selection),
     ),
     Route(
         method="GET",

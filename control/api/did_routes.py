@@ -7,13 +7,16 @@ from typing import Any, Final
 import msgspec
 
 from control.api.downloads import streamed
+from control.api.later import schedulable
 from control.api.routing import Call, Route
 from control.api.uploads import uploaded_bytes
 from control.services import cli_numbers, did_bulk, did_csv, did_life, did_views
+from control.services.context import Context
 from control.services.csv_cells import FILE_BYTES_MAX, ImportQuery
 from control.services.customers import CUSTOMERS
 from control.services.did_fields import DidFilter
 from control.services.dids import DIDS
+from control.services.operations import Do, many_of, step_of
 from control.services.pages import ListQuery, Page
 
 _DID: Final = "/dids/{row_id:int}"
@@ -73,8 +76,12 @@ async def list_cli_numbers(call: Call) -> Any:
     return await cli_numbers.page(call.ctx, customer_id, call.query)
 
 
-def _step(name: str, handler: Any, summary: str, body: Any = None) -> Route:
-    return Route(
+async def _set_free(ctx: Context, did_id: int, _sent: Any, expected: int | None) -> Any:
+    return await did_life.set_free(ctx, did_id, expected)
+
+
+def _step(name: str, handler: Any, service: Do, summary: str, body: Any = None) -> Route:
+    route = Route(
         method="POST",
         path=f"{_DID}/{name}",
         handler=handler,
@@ -84,13 +91,15 @@ def _step(name: str, handler: Any, summary: str, body: Any = None) -> Route:
         reply=DIDS.answer,
         takes_version=True,
     )
+    return schedulable(route, step_of(DIDS, name, service, body), row="row_id")
 
 
 DID_ROUTES: Final = (
-    _step("allocate", allocate, "Keep a free number for a customer.", did_life.Allocate),
+    _step("allocate", allocate, did_life.allocate, "Keep a free number for a customer.", did_life.Allocate),
     _step(
         "assign",
         assign,
+        did_life.assign,
         "Put a free or allocated number in service: it rings, and is charged from today on. 409 where another "
         "customer has it.",
         did_life.Assign,
@@ -98,30 +107,37 @@ DID_ROUTES: Final = (
     _step(
         "release",
         release,
+        did_life.release,
         "Take a number from its customer. One that was in service cools off until a date; one that was only "
         "allocated is free.",
         did_life.Release,
     ),
-    _step("free", set_free, "End a number's cooling-off."),
-    Route(
-        method="POST",
-        path="/dids/bulk",
-        handler=edit_many,
-        summary="Change many DIDs, by ids or by a filter: all or none, with an audit row each. "
-        "`preview` only says how many.",
-        role="operator",
-        body=did_bulk.DidBulkEdit,
-        reply=did_bulk.DidBulkDone,
+    _step("free", set_free, _set_free, "End a number's cooling-off."),
+    schedulable(
+        Route(
+            method="POST",
+            path="/dids/bulk",
+            handler=edit_many,
+            summary="Change many DIDs, by ids or by a filter: all or none, with an audit row each. "
+            "`preview` only says how many.",
+            role="operator",
+            body=did_bulk.DidBulkEdit,
+            reply=did_bulk.DidBulkDone,
+        ),
+        many_of(DIDS, "update_many", did_bulk.edit, did_bulk.DidBulkEdit),
     ),
-    Route(
-        method="POST",
-        path="/dids/bulk/step",
-        handler=step_many,
-        summary="Allocate, assign, release, free or archive many DIDs: all or none. 409 names those that "
-        "stand in the way.",
-        role="operator",
-        body=did_bulk.DidBulkStep,
-        reply=did_bulk.DidBulkDone,
+    schedulable(
+        Route(
+            method="POST",
+            path="/dids/bulk/step",
+            handler=step_many,
+            summary="Allocate, assign, release, free or archive many DIDs: all or none. 409 names those that "
+            "stand in the way.",
+            role="operator",
+            body=did_bulk.DidBulkStep,
+            reply=did_bulk.DidBulkDone,
+        ),
+        many_of(DIDS, "step_many", did_bulk.take_step, did_bulk.DidBulkStep),
     ),
     Route(
         method="GET",

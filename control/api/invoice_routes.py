@@ -9,12 +9,14 @@ from litestar import Response
 from msgspec import Meta
 
 from control.api.downloads import PDF, document
+from control.api.later import schedulable
 from control.api.routing import API, Call, Created, Route
 from control.services import allocations, credit_notes, document_mail, documents, invoices, invoicing
 from control.services.email_addresses import check_email
 from control.services.fields import Label
 from control.services.idempotency import Answer
 from control.services.invoice_views import Invoice, InvoiceDetail, InvoiceQuery
+from control.services.operations import Operation, of_customer
 from control.services.pages import Page
 
 _CUSTOMER: Final = "/customers/{customer_id:int}"
@@ -129,14 +131,18 @@ INVOICE_ROUTES: Final = (
         role="read-only",
         reply=invoicing.InvoiceProfile,
     ),
-    Route(
-        method="PATCH",
-        path=_CUSTOMER + "/invoicing",
-        handler=change_profile,
-        summary="Change how a customer is invoiced: the fields sent and no other.",
-        role="billing",
-        patches=invoicing.InvoiceProfileNew,
-        reply=invoicing.InvoiceProfile,
+    schedulable(
+        Route(
+            method="PATCH",
+            path=_CUSTOMER + "/invoicing",
+            handler=change_profile,
+            summary="Change how a customer is invoiced: the fields sent and no other.",
+            role="billing",
+            patches=invoicing.InvoiceProfileNew,
+            reply=invoicing.InvoiceProfile,
+        ),
+        Operation(noun="invoice_profile", action="update", do=invoicing.change_profile, whose=of_customer),
+        row="customer_id",
     ),
     Route(
         method="GET",

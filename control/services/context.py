@@ -217,6 +217,9 @@ class Context:
         self.load = LoadWatch(store, switch, now_ms) if load is None else load
         self.is_pending = False
         """Something that this context changed is not yet in force in the switch."""
+        self.is_rehearsal = False
+        """What is asked of it is taken back and made another time: what will not be so by then must not be refused."""
+        self._outer: Change | None = None
 
     def acting(self, actor: Actor) -> Context:
         """The same, in somebody else's name: one a request."""
@@ -242,6 +245,13 @@ class Context:
             load=self.load,
         )
 
+    def within(self, change: Change, *, is_rehearsal: bool = False) -> Context:
+        """The same, whose changes are all part of this one: made with it or not at all."""
+        inner = self.acting(self.actor)
+        inner.is_rehearsal = is_rehearsal
+        inner._outer = change
+        return inner
+
     @asynccontextmanager
     async def change(self, *, is_trial: bool = False) -> AsyncIterator[Change]:
         """A transaction whose records reach the switch before the block ends.
@@ -249,6 +259,10 @@ class Context:
         Args:
             is_trial: all of it is taken back at the end of the block, which has then shown that it can be done.
         """
+        if self._outer is not None:
+            assert not is_trial, "what is part of a change cannot be taken back alone"
+            yield self._outer
+            return
         version = 0
         with suppress(_TakenBack):
             async with self.store.begin() as tx:

@@ -84,7 +84,7 @@ async def archive(ctx: Context, asked: Selection) -> BulkDone:
         Conflict: some have live calls; both are named, and none is archived.
     """
     try:
-        calls = await ctx.switch.list_calls()
+        calls = [] if ctx.is_rehearsal else await ctx.switch.list_calls()
     except SwitchAway as error:
         raise Conflict("Whether the customers have live calls is not known while the switch is away.") from error
 

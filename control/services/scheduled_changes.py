@@ -19,9 +19,9 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from control.services.context import Actor, Change, Context, Role
-from control.services.errors import Conflict, NotFound, ServiceError, invalid
+from control.services.errors import Conflict, NotFound, ServiceError, SwitchAway, invalid
 from control.services.fields import ROW_ID_MAX, Id, Label, Moment, moment_ms, ms_moment
-from control.services.nouns import Noun
+from control.services.operations import MANY, Operation, find
 from control.services.outbox import emit
 from control.services.pages import ListQuery, Page, read_page
 from control.services.roles import may
@@ -34,6 +34,8 @@ LOOK_S: Final = 1.0
 REST_S: Final = 5.0
 PENDING_MAX: Final = 10_000
 """That are waiting at a time, in all."""
+REASONS_MAX: Final = 5
+"""Rows that the reason of a failure names."""
 HIDDEN: Final = "…"
 """Stands for a field that can be written and not read."""
 
@@ -41,21 +43,17 @@ State = Literal["pending", "applied", "failed", "cancelled"]
 
 log = structlog.get_logger("control.scheduled_changes")
 
-_nouns: dict[str, Noun[Any, Any]] = {}
-
-
-def register(noun: Noun[Any, Any]) -> None:
-    """Make updates of this noun schedulable; called for each that has routes."""
-    _nouns[noun.name] = noun
-
 
 class ScheduledChange(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     noun: str
-    row_id: int
+    action: str
+    """`update`, `archive`, or a step of the noun's; `update_many` and others of many rows."""
+    row_id: int | None
+    """Null: of many rows, which `fields` names."""
     customer_id: int | None
     fields: dict[str, Any]
-    """As they were sent; what can be written and not read is shown as `…`."""
+    """The request's body as it was sent; what can be written and not read is shown as `…`."""
     at: Moment
     state: State
     """`applied` at `done_at`; `failed` for the `reason`; `cancelled` before it was due."""
@@ -68,12 +66,13 @@ class ScheduledChange(msgspec.Struct, frozen=True, kw_only=True):
 class ScheduledChangeQuery(ListQuery, frozen=True, kw_only=True):
     state: Annotated[State | None, Meta(description="`pending`: not due yet.")] = None
     noun: Annotated[Label | None, Meta(description="Of rows of this kind, as the audit names it.")] = None
+    action: Annotated[Label | None, Meta(description="Of this kind: `update`, `archive` …")] = None
     row_id: Annotated[Id | None, Meta(description="Of this row; with `noun`.")] = None
     customer_id: Annotated[Id | None, Meta(description="Of this customer and of what is its own.")] = None
 
 
 class AtQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of every update."""
+    """Of every update that can wait."""
 
     at: Annotated[
         Moment | None,
@@ -86,7 +85,7 @@ SORTS: Final = ("at", "id")
 
 async def schedule(
     ctx: Context,
-    noun: Noun[Any, Any],
+    operation: Operation,
     row_id: int,
     sent: dict[str, Any],
     expected: int | None,
@@ -96,30 +95,33 @@ async def schedule(
     """Check a change now and keep it for later.
 
     Args:
+        sent: the request's body.
         expected: of `If-Match`, which is about now: others may change the row until then.
         role: the least that may make such a change.
     """
     at_ms = moment_ms("at", at)
     if at_ms <= ctx.now_ms():
         raise invalid("at", f"not after now ({ms_moment(ctx.now_ms()).isoformat()})")
-    for name in noun.unscheduled:
+    for name in operation.unscheduled:
         if sent.get(name):
             raise invalid(name, "cannot be scheduled")
     async with ctx.change(is_trial=True) as change:
-        await noun.update_in(ctx, change, row_id, sent, expected)
+        await operation.make(ctx.within(change, is_rehearsal=True), row_id, sent, expected)
     fields = {name: value for name, value in sent.items() if name != "row_version"}
-    hidden = {name: value for name, value in fields.items() if name not in noun.out.__struct_fields__}
+    readable = fields.keys() if operation.readable is None else operation.readable
+    hidden = {name: value for name, value in fields.items() if name not in readable}
     sealed = await ctx.portal.seal(to_json(hidden)) if hidden else ""
     c = scheduled_changes.c
     async with ctx.change() as change:
-        row = await noun.row(change.tx, row_id)
+        customer_id = await operation.whose(change.tx, row_id)
         pending = select(func.count()).where(c.state == "pending")
         if (await change.tx.execute(pending)).scalar_one() >= PENDING_MAX:
             raise Conflict(f"There are {PENDING_MAX} scheduled changes already.")
         values = {
-            "noun": noun.name,
+            "noun": operation.noun,
+            "action": operation.action,
             "row_id": row_id,
-            "customer_id": row_id if noun.name == "customer" else row.get("customer_id"),
+            "customer_id": customer_id,
             "fields": {name: HIDDEN if name in hidden else value for name, value in fields.items()},
             "sealed": sealed,
             "at_ms": at_ms,
@@ -133,7 +135,7 @@ async def schedule(
         }
         made = await change.tx.execute(insert(scheduled_changes).values(**values).returning(c.id))
         shown = _shown(await _row(change.tx, made.scalar_one()))
-        await change.audit("schedule", noun.name, row_id, after=shown)
+        await change.audit("schedule", operation.noun, _named(row_id), after=shown)
     return shown
 
 
@@ -141,7 +143,7 @@ async def page(ctx: Context, query: ScheduledChangeQuery) -> Page[ScheduledChang
     """The next one first."""
     c = scheduled_changes.c
     statement = select(scheduled_changes).where(_is_seen_by(ctx.actor))
-    for name in ("state", "noun", "row_id", "customer_id"):
+    for name in ("state", "noun", "action", "row_id", "customer_id"):
         value = getattr(query, name)
         if value is not None:
             statement = statement.where(c[name] == value)
@@ -170,7 +172,7 @@ async def cancel(ctx: Context, change_id: int) -> None:
         if not _may(change.actor, row):
             raise NotFound("scheduled_change", change_id)
         await _note(change, row, "cancelled")
-        await change.audit("unschedule", row["noun"], row["row_id"], before=_shown(row))
+        await change.audit("unschedule", row["noun"], _named(row["row_id"]), before=_shown(row))
 
 
 # --- when they are due
@@ -192,33 +194,42 @@ async def run_due(ctx: Context) -> int:
     c = scheduled_changes.c
     due = select(scheduled_changes).where(c.state == "pending", c.at_ms <= ctx.now_ms())
     count = 0
+    put_off: list[int] = []
     while True:
         async with ctx.store.read() as tx:
-            row = (await tx.execute(due.order_by(c.at_ms, c.id).limit(1))).mappings().first()
+            first = due.where(c.id.not_in(put_off)).order_by(c.at_ms, c.id).limit(1)
+            row = (await tx.execute(first)).mappings().first()
         if row is None:
             return count
-        await _apply(ctx, row)
-        count += 1
+        try:
+            await _apply(ctx, row)
+            count += 1
+        except SwitchAway:
+            put_off.append(row["id"])  # only the switch can say whether it is possible: looked at again soon
 
 
 async def _apply(ctx: Context, row: RowMapping) -> None:
     actor = Actor(kind=row["actor_kind"], name=row["actor_name"], role=row["actor_role"], id=row["actor_id"])
     acting = ctx.acting(actor)
     try:
-        noun = _nouns[row["noun"]]
+        operation = find(row["noun"], row["action"])
+        if operation is None:
+            raise Conflict("Such rows cannot be changed like this any more.")
         sent = await _sent(ctx, row)
         async with acting.change() as change:
             if (await _row(change.tx, row["id"]))["state"] != "pending":
                 return  # undone a moment ago
             await _check_asker(change.tx, row)
-            await noun.update_in(acting, change, row["row_id"], sent)
+            await operation.make(acting.within(change), row["row_id"], sent)
             await _note(change, row, "applied")
-            await change.audit("apply_scheduled", row["noun"], row["row_id"], after=_shown(row))
+            await change.audit("apply_scheduled", row["noun"], _named(row["row_id"]), after=_shown(row))
             await emit(change, "scheduled_change.applied", _told(row), customer_id=row["customer_id"])
-    except (ServiceError, IntegrityError, DataError, KeyError) as error:
+    except (ServiceError, IntegrityError, DataError) as error:
+        if isinstance(error.__cause__, SwitchAway):
+            raise error.__cause__ from None
         await _fail(acting, row, _reason(error))
         return
-    log.info("scheduled change made", noun=row["noun"], row=row["row_id"], asked_by=row["actor_name"])
+    log.info("scheduled change made", noun=row["noun"], action=row["action"], row=row["row_id"], by=row["actor_name"])
 
 
 async def _check_asker(tx: Tx, row: RowMapping) -> None:
@@ -237,10 +248,11 @@ async def _check_asker(tx: Tx, row: RowMapping) -> None:
 async def _fail(ctx: Context, row: RowMapping, reason: str) -> None:
     async with ctx.change() as change:
         await _note(change, row, "failed", reason)
-        await change.audit("fail_scheduled", row["noun"], row["row_id"], after={"id": row["id"], "reason": reason})
+        facts = {"id": row["id"], "reason": reason}
+        await change.audit("fail_scheduled", row["noun"], _named(row["row_id"]), after=facts)
         told = {**_told(row), "reason": reason}
         await emit(change, "scheduled_change.failed", told, customer_id=row["customer_id"])
-    what = f"{row['noun'].replace('_', ' ')} {row['row_id']}"
+    what = f"{row['noun']} {_named(row['row_id']) or row['action']}".replace("_", " ")
     detail = f"scheduled change {row['id']} of {what}, asked for by {row['actor_name']}: {reason}"
     ctx.raise_alarm(Alarm(name="scheduled_change_failed", detail=detail, at_ms=ctx.now_ms()))
 
@@ -290,7 +302,8 @@ def _told(row: RowMapping) -> dict[str, Any]:
     return {
         "id": row["id"],
         "noun": row["noun"],
-        "row_id": row["row_id"],
+        "action": row["action"],
+        "row_id": _id(row),
         "changed": sorted(row["fields"]),
         "at": ms_moment(row["at_ms"]),
         "asked_by": row["actor_name"],
@@ -300,14 +313,28 @@ def _told(row: RowMapping) -> dict[str, Any]:
 def _reason(error: Exception) -> str:
     if isinstance(error, IntegrityError | DataError):
         return "The store does not take it."
-    return "Such rows cannot be changed any more." if isinstance(error, KeyError) else str(error)
+    if isinstance(error, Conflict) and error.errors:
+        # Of many rows, what stands in the way of the first ones.
+        reasons = [each.reason for each in error.errors if each.reason != str(error)]
+        return " ".join([str(error), *reasons[:REASONS_MAX]])
+    return str(error)
+
+
+def _named(row_id: int) -> str:
+    """As the audit has it: empty for many rows, which have audit rows of their own."""
+    return "" if row_id == MANY else str(row_id)
+
+
+def _id(row: RowMapping) -> int | None:
+    return None if row["row_id"] == MANY else int(row["row_id"])
 
 
 def _shown(row: RowMapping) -> ScheduledChange:
     return ScheduledChange(
         id=row["id"],
         noun=row["noun"],
-        row_id=row["row_id"],
+        action=row["action"],
+        row_id=_id(row),
         customer_id=row["customer_id"],
         fields=row["fields"],
         at=ms_moment(row["at_ms"]),

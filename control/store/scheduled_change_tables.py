@@ -13,6 +13,9 @@ scheduled_changes: Final = Table(
     METADATA,
     Column("id", BigId, primary_key=True),
     Column("noun", String(32), nullable=False),
+    # Of `control.services.operations`.
+    Column("action", String(32), nullable=False, server_default="update"),
+    # 0: of many rows, which the fields name.
     Column("row_id", BigInteger, nullable=False),
     Column("customer_id", BigInteger),
     # The fields as they were sent, but what nobody may read.
