@@ -13,7 +13,7 @@ from sqlalchemy.engine import RowMapping
 from control.services import package_charges as charging
 from control.services.context import Change, Context
 from control.services.errors import Conflict, FieldError, Reference, invalid
-from control.services.fields import ROW_ID_MAX, Id, Moment, Notes, ms_moment
+from control.services.fields import AMOUNT_NANOS_MAX, ROW_ID_MAX, Id, Moment, Notes, ms_moment
 from control.services.nouns import Noun
 from control.services.owners import check_customer
 from control.services.package_terms import Assignment, Terms, terms_of, until_day, with_owner
@@ -26,6 +26,7 @@ from control.store.package_tables import customer_packages, package_charges, pac
 from rating.money import format_amount
 
 QUANTITY_MAX: Final = 1_000_000
+AMOUNTS: Final = ("cost", "retail", "setup_cost", "setup_retail", "minimum_spend")
 
 
 class CustomerPackageNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,6 +148,8 @@ class CustomerPackages(Noun[CustomerPackageNew, CustomerPackage]):
         if new.end is not None and new.end < start:
             raise invalid("end", "before the start")
         self._check_least(terms, start, new.end, before)
+        if before is None or before["quantity"] != new.quantity:
+            _check_sums(terms, new.quantity)
         until = until_day(terms, start, new.end)
         values: dict[str, Any] = {
             "start": start.isoformat(),
@@ -181,7 +184,7 @@ class CustomerPackages(Noun[CustomerPackageNew, CustomerPackage]):
         terms = row["terms"]
         amounts = {
             name: None if terms[f"{name}_nanos"] is None else format_amount(terms[f"{name}_nanos"])
-            for name in ("cost", "retail", "setup_cost", "setup_retail", "minimum_spend")
+            for name in AMOUNTS
         }
         until = row["until_day"]
         is_over = row["next_day"] >= (until or LAST_DAY.isoformat())
@@ -206,6 +209,13 @@ class CustomerPackages(Noun[CustomerPackageNew, CustomerPackage]):
 
 
 CUSTOMER_PACKAGES: Final = CustomerPackages()
+
+
+def _check_sums(terms: Terms, quantity: int) -> None:
+    """Refuse so many that a period of them could not be booked."""
+    for path in AMOUNTS:
+        if (getattr(terms, f"{path}_nanos") or 0) * quantity > AMOUNT_NANOS_MAX:
+            raise invalid("quantity", f"{path} of so many is above {format_amount(AMOUNT_NANOS_MAX)}")
 
 
 async def read_assignment(tx: Tx, row_id: int) -> Assignment:

@@ -18,7 +18,7 @@ from rating.money import MoneyError, format_amount, parse_amount, percent_to_ppm
 
 ROW_ID_MAX: Final = 2**63 - 1
 AMOUNT_NANOS_MAX: Final = 10**18
-"""A thousand million units: sums of thousands of them still fit the store's 64 bits."""
+"""A thousand million units. Eight of them fit the store's 64 bits: sums are checked where they are made."""
 LIMIT_MAX: Final = 1_000_000
 YEAR_MAX: Final = 2200
 

@@ -18,6 +18,7 @@ from control.services import ledger
 from control.services.assignment_steps import Done, work_through
 from control.services.context import Change, Context
 from control.services.currencies import decimals_of
+from control.services.errors import Conflict
 from control.services.fields import ms_moment
 from control.services.outbox import emit
 from control.services.package_terms import Assignment, tax_nanos, with_owner
@@ -254,6 +255,8 @@ async def _charge(
     tax: int | None = None,
 ) -> None:
     """Write one charge with its entry; without one where nothing is to be paid."""
+    if abs(price.cost_nanos) > ledger.BALANCE_NANOS_MAX:
+        raise Conflict(f"A period would cost us {format_amount(price.cost_nanos)}: beyond what can be counted.")
     quantity = assignment.quantity if quantity is None else quantity
     if tax is None:
         tax = tax_nanos(price.net_nanos, assignment.tax_ppm, decimals_of(assignment.terms.currency))

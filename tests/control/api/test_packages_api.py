@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from control.services import billing_runs, free_minutes, package_charges
@@ -75,6 +75,27 @@ async def test_each_mistake_in_a_package_is_named(plane: ControlPlane) -> None:
     for fields, path in MISTAKES:
         problem = await plane.post("/packages", {"name": "Gold", **fields}, status=400)
         assert problem["errors"][0]["path"] == path, fields
+
+
+@with_control
+async def test_so_many_that_nobody_could_book_them_are_refused_and_hold_up_no_others(plane: ControlPlane) -> None:
+    await plane.make_customer()
+    for n, path in enumerate(("cost", "retail", "setup_cost", "setup_retail", "minimum_spend")):
+        dear = await make_package(plane, **{"name": f"Dear {n}", "retail": "1", path: "1000000"})
+        body = {"package_id": dear, "quantity": 1_000_000}
+        problem = await plane.post("/customers/1/customer-packages", body, status=400)
+        assert problem["errors"] == [{"path": "quantity", "reason": f"{path} of so many is above 1000000000"}]
+    row = await assign(plane, dear, quantity=1)
+    await plane.patch(f"/customer-packages/{row['id']}", {"quantity": 1_000_000}, status=400)
+
+    # As an older release took it: neither this one's scheduler nor anybody else's period stops at it.
+    cheap = await assign(plane, await make_package(plane, name="Cost", retail="0", cost="1000000000"))
+    async with plane.store.begin() as tx:
+        one = customer_packages.c.id == cheap["id"]
+        await tx.execute(update(customer_packages).where(one).values(quantity=1_000_000))
+    await assign(plane, await make_package(plane, retail="7"), start="2027-02-01")
+    await pass_time(plane, "2027-02-02T00:00:00+00:00")
+    assert "-7" in [entry["amount"] for entry in await entries(plane)]
 
 
 @with_control
@@ -526,11 +547,12 @@ async def test_one_whose_balance_cannot_be_counted_keeps_nobody_else_from_being_
     for name in ("Beyond", "Other"):
         await plane.make_customer(name=name)
     huge = await make_package(plane, name="Huge", retail="900000000")
-    await assign(plane, huge, 1, quantity=1000, start="2027-02-01")
+    for _ in range(9):
+        await assign(plane, huge, 1, start="2027-02-01")
     await assign(plane, await make_package(plane), 2, start="2027-02-01")
     await pass_time(plane, "2027-02-01T00:00:00+00:00")
     assert await balance(plane, 2) == -31 * UNIT
-    assert await balance(plane, 1) == 0
+    assert await balance(plane, 1) == -8 * 900_000_000 * UNIT
 
 
 @with_control
