@@ -34,7 +34,7 @@ from control.services.currencies import decimals_of
 from control.services.days import parse_day
 from control.services.errors import NotFound, ServiceError
 from control.services.fields import ROW_ID_MAX, Id, Label, Moment, ms_moment, name_key, percent_text
-from control.services.pages import ListQuery, Page, read_page
+from control.services.pages import ListQuery, Page, contains, read_page
 from control.services.periods import Period, day_at, next_period
 from control.store import tables
 from control.store.client_bill_tables import client_bills, purchases
@@ -166,8 +166,7 @@ async def page(ctx: Context, query: BillQuery) -> Page[BillRow]:
         now_of = select(tables.clients.c.id).where(tables.clients.c.billing_ref_key == key)
         statement = statement.where((c.billing_ref_key == key) | c.client_id.in_(now_of))
     if query.search:
-        text = query.search.casefold()
-        found = func.lower(c.client_name).contains(text, autoescape=True)
+        found = contains(client_bills, "client_name", query.search)
         statement = statement.where(found | c.billing_ref_key.contains(name_key(query.search), autoescape=True))
     if not query.sort:
         query = msgspec.structs.replace(query, sort="-number")

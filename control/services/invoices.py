@@ -35,7 +35,7 @@ from control.services.invoice_views import (
 from control.services.invoicing import InvoiceProfileNew, profile_of, profile_row
 from control.services.number_series import draw
 from control.services.outbox import emit
-from control.services.pages import Page, read_page
+from control.services.pages import Page, contains, read_page
 from control.services.payments import customer_row, live_customer_row
 from control.services.periods import FIRST_DAY, LAST_DAY, Rule, day_at, day_start_ms, period_of
 from control.store.engine import Tx
@@ -99,7 +99,7 @@ def filtered(query: InvoiceQuery, now_ms: int) -> Select[Any]:
     if query.number is not None:
         statement = statement.where(c.number == query.number)
     if query.search:
-        statement = statement.where(c.number.contains(query.search, autoescape=True))
+        statement = statement.where(contains(invoices, "number", query.search))
     if query.issued_from is not None:
         statement = statement.where(c.issued_day >= query.issued_from.isoformat())
     if query.issued_to is not None:

@@ -19,7 +19,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from control.services.errors import invalid
 from control.services.fields import ROW_ID_MAX, name_key
-from control.store.engine import Tx
+from control.store.engine import Tx, to_json
 
 PAGE_ROWS: Final = 50
 PAGE_ROWS_MAX: Final = 500
@@ -63,11 +63,25 @@ def filter_rows(table: Table, query: ListQuery, search: tuple[str, ...]) -> Sele
 
 def contains(table: Table, column: str, text: str) -> Any:
     """Whether a column holds a text somewhere, whatever the case."""
+    searched = table.c[column]
     if column == "name_key":
         text = name_key(text)
-    searched = table.c[column]
+    elif not isinstance(searched.type, String):
+        # Lists are searched as the JSON that they are stored as.
+        searched, text = cast(searched, String), to_json(text)[1:-1]
     escaped = text.replace("/", "//").replace("%", "/%").replace("_", "/_")
-    return _Holds(searched if isinstance(searched.type, String) else cast(searched, String), literal(f"%{escaped}%"))
+    pattern = literal(f"%{escaped}%")
+    return _Holds(searched, pattern) if text.isascii() else _HoldsInAnyScript(searched, pattern, literal(_glob(text)))
+
+
+def _glob(text: str) -> str:
+    """A pattern of SQLite's GLOB for this text in any case: each letter as the set of its forms."""
+    parts = []
+    for letter in text:
+        forms = {letter, letter.lower(), letter.upper(), letter.upper().lower()}
+        one = sorted(form for form in forms if len(form) == 1)
+        parts.append(f"[{''.join(one)}]" if len(one) > 1 or letter in "*?[" else letter)
+    return f"*{''.join(parts)}*"
 
 
 class _Holds(FunctionElement[bool]):
@@ -87,6 +101,25 @@ def _compile_holds(element: _Holds, compiler: Any, word: str = "LIKE", **options
 @compiles(_Holds, "postgresql")
 def _compile_holds_postgres(element: _Holds, compiler: Any, **options: Any) -> str:
     return _compile_holds(element, compiler, "ILIKE", **options)
+
+
+class _HoldsInAnyScript(_Holds):
+    """The same of a text with letters beyond ASCII, whose case SQLite does not fold; PostgreSQL does."""
+
+    name = "holds_in_any_script"
+    inherit_cache = True
+
+
+@compiles(_HoldsInAnyScript)
+def _compile_any_script(element: _HoldsInAnyScript, compiler: Any, **options: Any) -> str:
+    searched, _, pattern = element.clauses
+    return f"{compiler.process(searched, **options)} GLOB {compiler.process(pattern, **options)}"
+
+
+@compiles(_HoldsInAnyScript, "postgresql")
+def _compile_any_script_postgres(element: _HoldsInAnyScript, compiler: Any, **options: Any) -> str:
+    searched, pattern, _ = element.clauses
+    return f"{compiler.process(searched, **options)} ILIKE {compiler.process(pattern, **options)} ESCAPE '/'"
 
 
 async def read_page(

@@ -25,7 +25,7 @@ from control.services.context import Change, Context
 from control.services.errors import Conflict, NotFound, Reference, invalid
 from control.services.fields import ROW_ID_MAX
 from control.services.owners import require
-from control.services.pages import Page, read_page
+from control.services.pages import Page, contains, read_page
 from control.services.recalculation_calls import check_filters
 from control.services.recalculation_views import (
     Line,
@@ -157,7 +157,7 @@ async def page(ctx: Context, query: RecalculationQuery) -> Page[Recalculation]:
         if value is not None:
             statement = statement.where(recalculations.c[name] == value)
     if query.search:
-        statement = statement.where(func.lower(recalculations.c.reason).contains(query.search.lower(), autoescape=True))
+        statement = statement.where(contains(recalculations, "reason", query.search))
     ordered = msgspec.structs.replace(query, sort=query.sort or "-id")
     async with ctx.store.read() as tx:
         rows, next_cursor = await read_page(tx, recalculations, statement, ordered, ("id",))

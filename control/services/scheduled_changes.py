@@ -23,7 +23,7 @@ from control.services.errors import Conflict, NotFound, ServiceError, SwitchAway
 from control.services.fields import ROW_ID_MAX, Id, Label, Moment, moment_ms, ms_moment
 from control.services.operations import MANY, Operation, find
 from control.services.outbox import emit
-from control.services.pages import ListQuery, Page, read_page
+from control.services.pages import ListQuery, Page, contains, read_page
 from control.services.roles import may
 from control.store import tables
 from control.store.engine import Tx, from_json, to_json
@@ -148,7 +148,7 @@ async def page(ctx: Context, query: ScheduledChangeQuery) -> Page[ScheduledChang
         if value is not None:
             statement = statement.where(c[name] == value)
     if query.search:
-        statement = statement.where(func.lower(c.actor_name).contains(query.search.lower(), autoescape=True))
+        statement = statement.where(contains(scheduled_changes, "actor_name", query.search))
     async with ctx.store.read() as tx:
         rows, next_cursor = await read_page(tx, scheduled_changes, statement, query, SORTS)
     return Page(items=[_shown(row) for row in rows], next_cursor=next_cursor)

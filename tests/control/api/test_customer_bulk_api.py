@@ -120,6 +120,30 @@ async def test_selected_customers_are_archived_together_unless_one_has_calls(pla
 
 
 @with_control
+async def test_a_search_goes_by_letters_of_every_script_whatever_their_case(plane: ControlPlane) -> None:
+    ids = await make_some(plane)
+    await plane.patch(f"/customers/{ids[0]}", {"address": "Ödenwald 5 [Hof]", "tags": ["Größe", 'a"b']})
+    await plane.post(f"/customers/{ids[1]}/contacts", {"name": "Ørsted*", "email": "o@example.com"})
+    await plane.patch(f"/customers/{ids[2]}", {"address": "Οδός Ερμού?"})
+    for text, expected in (
+        ("ödenwald", ids[:1]),
+        ("ÖDENWALD 5 [hof", ids[:1]),
+        ("ödenwald_5", []),
+        ("gröSSe", []),
+        ("GRÖßE", ids[:1]),
+        ('A"B', ids[:1]),
+        ('"', ids[:1]),
+        ("ørSTED*", ids[1:2]),
+        ("ø*", []),
+        ("ΕΡΜΟΎ?", ids[2:]),
+        ("ερμού??", []),
+    ):
+        found = (await plane.request("GET", "/customers", params={"search": text})).json()["items"]
+        assert [row["id"] for row in found] == expected, text
+    assert [row["name"] for row in (await plane.get("/contacts?search=ØRSTED"))["items"]] == ["Ørsted*"]
+
+
+@with_control
 async def test_customers_are_filtered_by_what_the_list_screen_filters_by(plane: ControlPlane) -> None:
     ids = await make_some(plane)
     await plane.patch(
