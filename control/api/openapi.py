@@ -84,7 +84,7 @@ def _operation(route: Route, schema_of: dict[Any, dict[str, Any]], components: d
     body = _body(route, schema_of, components)
     if body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": route.needs_body,
             "description": f"Up to {route.body_bytes_max:,} bytes; 413 beyond.",
             "content": body,
         }

@@ -104,6 +104,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.role is None or self.role == "customer" else STANDS_FOR[self.role]
 
     @property
+    def needs_body(self) -> bool:
+        """Whether something has to be said: a body whose every field has a default may be left out."""
+        if self.patches is not None or self.body in (None, bytes):
+            return self.body is not None or self.patches is not None
+        is_struct = isinstance(self.body, type) and issubclass(self.body, msgspec.Struct)
+        return not is_struct or any(field.required for field in msgspec.structs.fields(self.body))
+
+    @property
     def whole_path(self) -> str:
         return self.path if self.is_rooted else API + self.path
 
@@ -199,7 +207,8 @@ async def _read_body(request: Request[Any, Any, Any], route: Route) -> Any:
         return sent
     if route.body is None or route.body is bytes:
         return None
-    return decode(await request.body(), route.body)
+    sent = await request.body()
+    return decode(sent if sent or route.needs_body else b"{}", route.body)
 
 
 _ENTITY_TAG: Final = re.compile(r'"?([0-9]{1,18})"?')

@@ -183,8 +183,7 @@ class CustomerPackages(Noun[CustomerPackageNew, CustomerPackage]):
     def shown(self, row: RowMapping) -> dict[str, Any]:
         terms = row["terms"]
         amounts = {
-            name: None if terms[f"{name}_nanos"] is None else format_amount(terms[f"{name}_nanos"])
-            for name in AMOUNTS
+            name: None if terms[f"{name}_nanos"] is None else format_amount(terms[f"{name}_nanos"]) for name in AMOUNTS
         }
         until = row["until_day"]
         is_over = row["next_day"] >= (until or LAST_DAY.isoformat())

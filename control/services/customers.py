@@ -14,7 +14,7 @@ from control.services.accounts import read_money
 from control.services.alerts import ALERTS
 from control.services.cli_rules import CLI_RULES
 from control.services.clients import CLIENTS
-from control.services.contacts import CONTACTS
+from control.services.contacts import CONTACTS, end_tokens
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
 from control.services.did_life import release_numbers
@@ -174,6 +174,12 @@ class Customers(Noun[CustomerNew, Customer]):
     sorts = ("name", "id", "status", "created_at", "updated_at")
     search = ("name_key", "tags", "paypal_email", "address")
 
+    def merged(self, before: RowMapping, sent: dict[str, Any]) -> CustomerNew:
+        # Who lifts a penalty has said all that there is to say.
+        if before["status"] == "penalty" and sent.get("status", "penalty") != "penalty":
+            sent = {"penalty_until": None, **sent}
+        return super().merged(before, sent)
+
     async def check(self, ctx: Context, change: Change, new: CustomerNew, before: RowMapping | None) -> dict[str, Any]:
         columns = self.columns(new)
         detail = "Another customer has this name."
@@ -205,7 +211,11 @@ class Customers(Noun[CustomerNew, Customer]):
                 await self._check_client(change.tx, new.client_id, before)
         if found:
             raise Invalid(found)
-        return {}
+        if before is not None and before["portal_access"] and not new.portal_access:
+            for contact in await CONTACTS.rows_of(change.tx, "customer_id", before["id"]):
+                await end_tokens(change, contact["id"])
+        # The same tag twice is one.
+        return {"tags": list(dict.fromkeys(new.tags))}
 
     async def archive(self, ctx: Context, row_id: int, expected: int | None = None) -> None:
         """As every row, and never under live calls: they would end in an account that is gone."""

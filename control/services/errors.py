@@ -39,7 +39,7 @@ class Invalid(ServiceError):
     """The request breaks rules of the fields it names."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.path}: {error.reason}" for error in errors))
+        super().__init__("; ".join(f"{error.path}: {error.reason}".removeprefix(": ") for error in errors))
         self.errors = tuple(errors)
 
 

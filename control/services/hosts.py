@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Final
 
 from msgspec import Meta
 
-from control.services.errors import invalid
+from control.services.errors import Invalid, invalid
 
 Host = Annotated[str, Meta(min_length=1, max_length=253)]
 
@@ -35,17 +36,24 @@ def network_text(path: str, text: str) -> str:
 
 def address_or_name(path: str, text: str) -> str:
     """An address without brackets, or a host name (RFC 1123 §2.1) in lower case."""
-    try:
-        if "%" not in text:
-            return _plain(ipaddress.ip_address(text))
-    except ValueError:
-        pass
+    with suppress(Invalid):
+        return address_text(path, text)
     name = text.removesuffix(".").lower()
     labels = name.split(".")
     # All digits at the end is a mistyped address, and no top-level domain.
     if not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
         raise invalid(path, "neither an address nor a host name")
     return name
+
+
+def address_text(path: str, text: str) -> str:
+    """An address that packets come from: no block, no name."""
+    try:
+        if "%" not in text:
+            return _plain(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    raise invalid(path, "not an IP address")
 
 
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

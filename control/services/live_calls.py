@@ -12,7 +12,7 @@ from control.services.context import Context
 from control.services.customers import CUSTOMERS
 from control.services.errors import NotFound, invalid
 from control.services.fields import Codecs, Id, Label, Moment, Transport, moment_ms, ms_moment
-from control.services.hosts import address_or_name
+from control.services.hosts import address_text
 from control.services.pages import Page, make_cursor, read_cursor
 from control.services.past_decisions import simulate_past
 from rating.money import format_amount
@@ -156,7 +156,7 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
     """What the switch would do with such an INVITE; nothing leaves, nothing is counted."""
     if bool(asked.source_ip) == bool(asked.username):
         raise invalid("source_ip", "needed, unless username is given; not both")
-    source_ip = address_or_name("source_ip", asked.source_ip) if asked.source_ip else ""
+    source_ip = address_text("source_ip", asked.source_ip) if asked.source_ip else ""
     at_ms = None if asked.at is None else moment_ms("at", asked.at)
     if at_ms is not None and at_ms < ctx.now_ms():
         past = Simulate(

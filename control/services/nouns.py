@@ -193,16 +193,15 @@ class Noun(Generic[NewT, OutT]):
 
     async def check_unique(self, tx: Tx, before: RowMapping | None, path: str, detail: str, **columns: object) -> None:
         """Refuse a value that another row has; `columns` are what must differ together."""
-        query = select(self.table.c.id).where(self.table.c.archived_ms.is_(None))
+        query = select(self.table).where(self.table.c.archived_ms.is_(None))
         for name, value in columns.items():
             query = query.where(self.table.c[name] == value)
         if before is not None:
             query = query.where(self.table.c.id != before["id"])
-        other = (await tx.execute(query.limit(1))).scalar_one_or_none()
+        other = (await tx.execute(query.limit(1))).mappings().first()
         if other is not None:
-            raise Conflict(
-                detail, errors=[FieldError(path, detail)], references=[Reference(noun=self.name, id=str(other))]
-            )
+            reference = Reference(noun=self.name, id=str(other["id"]), name=other.get("name") or "")
+            raise Conflict(detail, errors=[FieldError(path, detail)], references=[reference])
 
     # --- rows and structs
 

@@ -35,8 +35,8 @@ class PaymentNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Below 0 it goes back to the customer, and needs a reason."""
     description: Text = ""
     """What stands behind a `#` is for staff alone."""
-    status: Literal["pending", "completed"] = "completed"
-    """`pending` counts for nothing until it is completed."""
+    status: Status = "completed"
+    """`pending` counts for nothing until it is completed, `cancelled` is only written down."""
     reason: Text = ""
 
 
@@ -114,7 +114,7 @@ async def create(ctx: Context, customer_id: int, new: PaymentNew, key: str = "")
             raise invalid("total", f"below the smallest payment accepted, {format_amount(least)}")
         values = {
             "customer_id": customer_id,
-            "status": "pending",
+            "status": "cancelled" if new.status == "cancelled" else "pending",
             "total_nanos": total,
             "description": new.description,
             "reason": new.reason,

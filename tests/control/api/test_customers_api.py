@@ -231,3 +231,23 @@ async def test_a_penalty_ends_by_itself(plane: ControlPlane) -> None:
     assert await end_penalties(plane.ctx) == 1
     shown = await plane.get(f"/customers/{customer}")
     assert (shown["status"], shown["penalty_until"]) == ("active", None)
+
+
+@with_control
+async def test_who_lifts_a_penalty_need_not_name_its_end(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    for status in ("active", "inactive"):
+        body = {"status": "penalty", "penalty_until": "2027-01-15T09:00:00Z"}
+        await plane.patch(f"/customers/{customer}", body)
+        assert (await plane.patch(f"/customers/{customer}", {"channels": 3}))["status"] == "penalty"
+        lifted = await plane.patch(f"/customers/{customer}", {"status": status})
+        assert (lifted["status"], lifted["penalty_until"]) == (status, None)
+    await plane.patch(f"/customers/{customer}", {"penalty_until": "2027-01-15T09:00:00Z"}, status=400)
+
+
+@with_control
+async def test_a_tag_is_there_once_and_a_name_that_is_taken_is_named(plane: ControlPlane) -> None:
+    customer = await plane.make_customer(tags=["gold", "tin", "gold"])
+    assert (await plane.get(f"/customers/{customer}"))["tags"] == ["gold", "tin"]
+    problem = await plane.post("/customers", {"name": "ACME voice"}, status=409)
+    assert problem["references"] == [{"noun": "customer", "id": str(customer), "name": "Acme Voice"}]

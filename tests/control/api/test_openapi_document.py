@@ -54,6 +54,18 @@ def test_a_patch_asks_for_no_field_and_a_nested_post_not_for_what_its_path_says(
     assert schema["required"] == ["direction", "host"]
 
 
+def test_a_body_of_which_nothing_is_needed_is_not_required() -> None:
+    paths = openapi_document(ROUTES)["paths"]
+    for path, is_required in (
+        ("/invoices/{invoice_id}/issue", False),
+        ("/dids/{row_id}/release", False),
+        ("/customers", True),
+        ("/customers/{customer_id}/endpoints", True),
+        ("/customers.csv", True),
+    ):
+        assert paths[f"/api/v1{path}"]["post"]["requestBody"]["required"] is is_required, path
+
+
 def test_query_parameters_are_described() -> None:
     parameters = openapi_document(ROUTES)["paths"]["/api/v1/cdrs"]["get"]["parameters"]
     assert {"from", "to", "customer_id", "number", "limit", "cursor"} <= {each["name"] for each in parameters}

@@ -104,6 +104,10 @@ async def test_a_cancelled_payment_never_counts(plane: ControlPlane) -> None:
     assert await plane.post(f"{path}/cancel", None, status=200) == cancelled
     await plane.post(f"{path}/complete", None, status=409)
     await plane.post(f"{path}/reverse", {"reason": "no"}, status=409)
+    # One may also be written down as it came to nothing.
+    noted = await plane.post("/customers/1/payments", {"total": "7", "status": "cancelled"})
+    assert (noted["status"], noted["entry_id"]) == ("cancelled", None)
+    await plane.post(f"/customers/1/payments/{noted['id']}/complete", None, status=409)
     assert await balance(plane) == 0
 
 

@@ -58,7 +58,12 @@ async def test_a_simulation_is_asked_of_the_switch_and_priced_in_decimals(plane:
     assert shown["candidates"][0]["margin"] == "-0.005"
     assert shown["candidates"][0]["connect_fee"] == "0.000000001"
     assert plane.switch.asked[0]["at_ms"] == 1_811_808_000_000
-    for wrong in ({"source_ip": "192.0.2.1", "username": "alice"}, {}, {"source_ip": "not an address"}):
+    for wrong in (
+        {"source_ip": "192.0.2.1", "username": "alice"},
+        {},
+        {"source_ip": "not an address"},
+        {"source_ip": "pbx"},
+    ):
         problem = await plane.post("/simulate", {"dialled": "44", **wrong}, status=400)
         assert problem["errors"][0]["path"] == "source_ip"
 
