@@ -207,8 +207,8 @@ async def _read_body(request: Request[Any, Any, Any], route: Route) -> Any:
         return sent
     if route.body is None or route.body is bytes:
         return None
-    sent = await request.body()
-    return decode(sent if sent or route.needs_body else b"{}", route.body)
+    written = await request.body()
+    return decode(written if written or route.needs_body else b"{}", route.body)
 
 
 _ENTITY_TAG: Final = re.compile(r'"?([0-9]{1,18})"?')

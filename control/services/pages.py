@@ -63,7 +63,7 @@ def filter_rows(table: Table, query: ListQuery, search: tuple[str, ...]) -> Sele
 
 def contains(table: Table, column: str, text: str) -> Any:
     """Whether a column holds a text somewhere, whatever the case."""
-    searched = table.c[column]
+    searched: Any = table.c[column]
     if column == "name_key":
         text = name_key(text)
     elif not isinstance(searched.type, String):

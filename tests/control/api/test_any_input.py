@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from control.api.openapi import openapi_document
 from control.api.routes import ROUTES
 from control.api.routing import Route
+from control.services.problems import SHAPES
 from tests.fakes.control import ControlPlane, running_control, with_control
 from tests.fakes.databases import Database
 
@@ -153,3 +157,49 @@ async def test_unknown_paths_and_methods_are_problem_documents(plane: ControlPla
     for method, path, status in (("GET", "/nothing", 404), ("PUT", "/customers", 405), ("GET", "/customers/x", 404)):
         answer = await plane.request(method, path, status=status)
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_every_form_that_a_text_must_have_is_told_in_words() -> None:
+    written = msgspec.json.encode(openapi_document(ROUTES)).decode()
+    patterns = {msgspec.json.decode(found) for found in re.findall(r'"pattern":("(?:[^"\\]|\\.)*")', written)}
+    assert len(patterns) > 10
+    assert patterns - set(SHAPES) == set()
+
+
+@with_control
+async def test_a_refusal_names_the_values_that_a_field_takes(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    rule = f"/customers/{customer}/cli-rules"
+    alert = {"name": "A", "operator": "<", "threshold": "5", "recipients": [{"email": "a@example.com"}]}
+    for method, path, body, at, reason in (
+        (
+            "POST",
+            "/customers",
+            {"name": "A", "status": "gone"},
+            "status",
+            "one of active, inactive, penalty, pending_approval",
+        ),
+        (
+            "PATCH",
+            f"/customers/{customer}",
+            {"minimum_payment_period": "yearly"},
+            "minimum_payment_period",
+            "one of daily, monthly, weekly",
+        ),
+        ("POST", rule, {"action": "zap"}, "action", "one of allow, deny, force, rewrite"),
+        ("POST", "/alerts", {**alert, "area": "weather"}, "area", "failures, pdd, spend_per_hour"),
+        ("POST", "/customers", {"name": "A", "debit_limit": "5,0"}, "debit_limit", "not a decimal number, as in 12.5"),
+        (
+            "POST",
+            "/customers",
+            {"name": "A", "currency": "usd"},
+            "currency",
+            "not three capital letters of ISO 4217, as in USD",
+        ),
+        ("POST", "/customers", {"name": "A", "tags": ["a\n"]}, "tags[0]", "holds a line end"),
+    ):
+        problem = (await plane.request(method, path, body, status=400)).json()
+        assert problem["errors"][0]["path"] == at
+        assert reason in problem["errors"][0]["reason"]
+    listed = await plane.get("/customers?status=gone", status=400)
+    assert listed["errors"][0]["reason"].endswith("one of active, inactive, penalty, pending_approval")
