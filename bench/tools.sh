@@ -15,7 +15,7 @@ case "${1:-}" in
     want="python3.11 python3.11-venv"
     ;;
   sipp) want="sip-tester openssl" ;;
-  test) want="sip-tester openssl iproute2 strace postgresql $compiler" ;;
+  test) want="sip-tester openssl iproute2 strace postgresql baresip-core $compiler" ;;
   bench) want="sip-tester openssl iproute2 util-linux kamailio kamailio-sqlite-modules kamailio-extra-modules $compiler" ;;
   *) echo "usage: tools.sh which-python|python|sipp|test|bench" >&2; exit 2 ;;
 esac

@@ -94,6 +94,8 @@ class Sip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     unknown_source: Literal["refuse", "silence"] = "refuse"
     allow_loopback: bool = False
     """Trust loopback addresses and our own for address authentication over UDP."""
+    digest_algorithms: tuple[Literal["SHA-512-256", "SHA-256", "MD5"], ...] = ("SHA-512-256", "SHA-256", "MD5")
+    """Offered and taken. Some older phones give up at the first one that they do not know."""
     nonce_lifetime_s: Positive = 300
     auth_failures_max: Positive = 20
     """Wrong answers of one address, or for one user, before it is throttled."""
@@ -324,3 +326,5 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         yield "$.sip.listeners: at least one is needed"
     if not settings.sip.realm or not settings.sip.realm.isprintable() or '"' in settings.sip.realm:
         yield "$.sip.realm: a printable text without quotes"
+    if not settings.sip.digest_algorithms:
+        yield "$.sip.digest_algorithms: at least one is needed"

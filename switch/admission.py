@@ -407,7 +407,7 @@ class Admission(WaitingUser):
         # Fewer algorithms rather than an answer that is longer than the question; SHA-256 is the
         # last to go, unless nobody could use it.
         reason = phrase.encode("ascii")
-        for chosen in (lines, lines[1:], lines[1:2]):
+        for chosen in self.authenticator.shorter_challenges(lines, "SHA-256"):
             if self.answering.reply(request, flow, status, reason, chosen):
                 return
 

@@ -28,6 +28,7 @@ from switch.live_rows import call_decision, live_call, load_of
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import Cause
 from switch.policy.digest import Authenticator
+from switch.policy.hashes import ALGORITHMS
 from switch.policy.live import CARD, CUSTOMER, DID, ENDPOINT, GATEWAY, PROVIDER, USER, Live, layer_key
 from switch.policy.live import ROUTE as ROUTE_LAYER
 from switch.policy.simulate import simulated
@@ -107,6 +108,7 @@ class Engine:
             settings.sip.nonce_lifetime_s,
             settings.sip.auth_failures_max,
             settings.sip.auth_throttle_s,
+            tuple([each for each in ALGORITHMS if each in settings.sip.digest_algorithms]),
         )
         self.answering: Answering = Answering(self.board, rng)
         self.admission: Admission = Admission(self.board, self.answering, self.authenticator, settings)

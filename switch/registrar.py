@@ -121,8 +121,8 @@ class Registrar:
         lines = self.authenticator.challenge_lines(now, is_stale, b"WWW-Authenticate")
         # Fewer algorithms rather than an answer that is longer than the question. The last one is MD5, which
         # every phone knows, unless the account has been given no hash of it.
-        last = lines[1:2] if self._refuses_md5(request) else lines[2:]
-        for chosen in (lines, lines[1:], last):
+        last = "SHA-256" if self._refuses_md5(request) else "MD5"
+        for chosen in self.authenticator.shorter_challenges(lines, last):
             if self.answering.reply(request, flow, 401, b"Unauthorized", chosen):
                 return
 

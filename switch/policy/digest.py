@@ -51,11 +51,19 @@ class Authenticator:
         nonce_lifetime_s: how long a nonce may be answered.
         failures_max, throttle_s: wrong answers of one address, or for one user, before both are
             left unjudged, and for how long.
+        algorithms: what is offered and taken, strongest first.
     """
 
     def __init__(
-        self, secret: bytes, realm: str, nonce_lifetime_s: float, failures_max: int, throttle_s: float
+        self,
+        secret: bytes,
+        realm: str,
+        nonce_lifetime_s: float,
+        failures_max: int,
+        throttle_s: float,
+        algorithms: tuple[str, ...] = ALGORITHMS,
     ) -> None:
+        self._algorithms: tuple[str, ...] = algorithms
         self._realm: bytes = realm.encode()
         self.realm: str = realm
         self._nonces: Nonces = Nonces(secret, nonce_lifetime_s)
@@ -69,7 +77,6 @@ class Authenticator:
         now_s: float,
         stale: bool = False,
         header: bytes = b"Proxy-Authenticate",
-        algorithms: tuple[str, ...] = ALGORITHMS,
     ) -> list[bytes]:
         """Header lines without CRLF, one an algorithm, all with the same new nonce."""
         nonce = self._nonces.issue(now_s)
@@ -77,7 +84,17 @@ class Authenticator:
         start = header + b': Digest realm="' + realm + b'",nonce="' + nonce + b'",qop="auth"'
         if stale:
             start += b",stale=true"
-        return [start + b",algorithm=" + algorithm.encode() for algorithm in algorithms]
+        return [start + b",algorithm=" + algorithm.encode() for algorithm in self._algorithms]
+
+    def shorter_challenges(self, lines: list[bytes], last: str) -> list[list[bytes]]:
+        """The challenge and those with fewer algorithms, for an answer that has to be short.
+
+        Args:
+            last: the algorithm that is the last to go, if it is offered at all.
+        """
+        algorithms = self._algorithms
+        kept = algorithms.index(last) if last in algorithms else len(lines) - 1
+        return [lines, lines[1:], [lines[kept]]] if len(lines) > 2 else [lines, [lines[kept]]]
 
     def check(
         self,
@@ -109,7 +126,7 @@ class Authenticator:
         nc = params.get("nc", b"")
         if (
             age_ms is None
-            or not _is_right(params, user, method, request_uri, nonce, nc)
+            or not _is_right(params, user, method, request_uri, nonce, nc, self._algorithms)
             or user is None
             or not _may_call(user, tables, source_ip)
         ):
@@ -138,14 +155,20 @@ class Authenticator:
 
 
 def _is_right(
-    params: dict[str, bytes], user: SipUser | None, method: bytes, request_uri: bytes, nonce: bytes, nc: bytes
+    params: dict[str, bytes],
+    user: SipUser | None,
+    method: bytes,
+    request_uri: bytes,
+    nonce: bytes,
+    nc: bytes,
+    algorithms: tuple[str, ...],
 ) -> bool:
     """Whether the response is the one that the stored hash gives for this very request.
 
     The hashes are computed before anything is asked of the user, known or not.
     """
     algorithm = params.get("algorithm", b"MD5").decode("latin-1").upper()
-    if algorithm not in HEX_DIGITS:
+    if algorithm not in algorithms:
         return False
     ha1 = "" if user is None else _ha1_of(user, algorithm)
     uri = params.get("uri", b"")

@@ -58,6 +58,7 @@ class Plane:
         hold: Hold | None = None,
         liveness: Liveness | None = None,
         balance_nanos: int = 0,
+        digest_algorithms: tuple[Literal["SHA-512-256", "SHA-256", "MD5"], ...] = ("SHA-512-256", "SHA-256", "MD5"),
     ) -> None:
         self.place = Place(free_loopback_block(), 1, vendors)
         self.switch: Address = self.place.switch
@@ -73,7 +74,7 @@ class Plane:
         if tls is not None:
             listeners.append(Listener(transport="tls", host=self.switch[0], port=TLS_PORT))
         settings = Settings(
-            sip=Sip(listeners=tuple(listeners), allow_loopback=True),
+            sip=Sip(listeners=tuple(listeners), allow_loopback=True, digest_algorithms=digest_algorithms),
             tls=tls or Tls(),
             timers=timers,
             limits=limits or Limits(),

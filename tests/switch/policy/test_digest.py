@@ -55,8 +55,8 @@ def tables() -> Tables:
 TABLES = tables()
 
 
-def authenticator(failures_max: int = 20) -> Authenticator:
-    return Authenticator(b"0123456789abcdef", REALM, 300.0, failures_max, 300.0)
+def authenticator(failures_max: int = 20, algorithms: tuple[str, ...] = ALGORITHMS) -> Authenticator:
+    return Authenticator(b"0123456789abcdef", REALM, 300.0, failures_max, 300.0, algorithms)
 
 
 def nonce_of(auth: Authenticator, now_s: float = 0.0) -> bytes:
@@ -135,10 +135,37 @@ def test_a_challenge_offers_every_algorithm_strongest_first_with_one_nonce() -> 
     assert {p["qop"] for p in params} == {b"auth"}
     assert len({p["nonce"] for p in params}) == 1
     assert not any("stale" in p for p in params)
-    stale = authenticator().challenge_lines(0.0, True, b"WWW-Authenticate", ("MD5",))
-    assert len(stale) == 1
+    stale = authenticator().challenge_lines(0.0, True, b"WWW-Authenticate")
     assert stale[0].startswith(b"WWW-Authenticate: Digest ")
     assert parse_challenge(stale[0].partition(b": ")[2]).params["stale"] == b"true"
+
+
+def test_only_what_is_allowed_is_offered_and_taken() -> None:
+    auth = authenticator(algorithms=("SHA-256",))
+    (line,) = auth.challenge_lines(0.0)
+    assert line.endswith(b",algorithm=SHA-256")
+    for other in ("MD5", "SHA-512-256"):
+        assert verdict(check(auth, answer(nonce_of(auth), algorithm=other))) == WRONG
+    assert isinstance(check(auth, answer(nonce_of(auth), algorithm="SHA-256")), Accepted)
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "last", "kept"),
+    [
+        (ALGORITHMS, "SHA-256", ["SHA-512-256 SHA-256 MD5", "SHA-256 MD5", "SHA-256"]),
+        (ALGORITHMS, "MD5", ["SHA-512-256 SHA-256 MD5", "SHA-256 MD5", "MD5"]),
+        (("SHA-256", "MD5"), "SHA-256", ["SHA-256 MD5", "SHA-256"]),
+        (("MD5",), "SHA-256", ["MD5", "MD5"]),
+        (("SHA-512-256", "MD5"), "SHA-256", ["SHA-512-256 MD5", "MD5"]),
+    ],
+)
+def test_a_short_challenge_leaves_algorithms_out(algorithms: tuple[str, ...], last: str, kept: list[str]) -> None:
+    auth = authenticator(algorithms=algorithms)
+    found = [
+        b" ".join([line.rpartition(b"=")[2] for line in lines]).decode()
+        for lines in auth.shorter_challenges(auth.challenge_lines(0.0), last)
+    ]
+    assert found == kept
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
