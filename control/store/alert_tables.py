@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from control.store.tables import METADATA, BigId
+from control.store.columns import flag, json_list, row_id, stamps, text_column
+from control.store.tables import METADATA
 
 alerts: Final = Table(
     "alerts",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
     # None: of the whole installation.
     Column("customer_id", BigInteger, ForeignKey("customers.id"), index=True),
-    Column("recipients", JSON, nullable=False, server_default="[]"),
+    json_list("recipients"),
     Column("area", String(16), nullable=False),
     Column("operator", String(2), nullable=False),
     Column("threshold_nanos", BigInteger, nullable=False),
@@ -25,12 +26,9 @@ alerts: Final = Table(
     Column("minimum_calls", Integer, nullable=False),
     Column("penalty_minutes", Integer),
     Column("repeat_minutes", Integer),
-    Column("enabled", Boolean, nullable=False, server_default=text("true")),
-    Column("notes", Text, nullable=False, server_default=""),
-    Column("row_version", Integer, nullable=False, server_default="1"),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("archived_ms", BigInteger),
+    flag("enabled", default=True),
+    text_column("notes"),
+    *stamps(),
 )
 _ALIVE = alerts.c.archived_ms.is_(None)
 # A NULL differs from every other one: among the installation's own alerts, the service looks by itself.

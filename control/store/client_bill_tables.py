@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from control.store.client_tables import of_client, stamps, text_column, unique_alive
-from control.store.tables import METADATA, BigId
+from control.store.client_tables import of_client
+from control.store.columns import flag, row_id, stamps, text_column, unique_alive
+from control.store.tables import METADATA
 
 products: Final = Table(
     "products",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
     # product | service
@@ -22,7 +23,7 @@ products: Final = Table(
     Column("monthly_price_nanos", BigInteger, nullable=False),
     Column("setup_price_nanos", BigInteger, nullable=False),
     Column("notice_days", Integer, nullable=False),
-    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    flag("enabled", default=True),
     *stamps(),
 )
 unique_alive("uq_products_name", products, "name_key")
@@ -31,7 +32,7 @@ unique_alive("uq_products_name", products, "name_key")
 purchases: Final = Table(
     "purchases",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     of_client(),
     Column("product_id", BigInteger, ForeignKey("products.id"), nullable=False, index=True),
     Column("name", Text, nullable=False),
@@ -53,7 +54,7 @@ purchases: Final = Table(
 client_bills: Final = Table(
     "client_bills",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     of_client(index=False),
     Column("month", String(7), nullable=False),
     Column("number", BigInteger, nullable=False),

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from control.store.client_tables import of_client, stamps, text_column, unique_alive
-from control.store.tables import METADATA, BigId
-
-
-def _list(name: str) -> Column[list[object]]:
-    return Column(name, JSON, nullable=False, server_default="[]")
-
-
-def _flag(name: str, default: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text(default))
-
+from control.store.client_tables import of_client
+from control.store.columns import flag, json_list, row_id, stamps, text_column, unique_alive
+from control.store.tables import METADATA
 
 telephone_services: Final = Table(
     "telephone_services",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     of_client(index=False),
     Column("extension", String(8), nullable=False),
     text_column("name"),
     Column("did_id", BigInteger, ForeignKey("dids.id")),
     Column("sip_user_id", BigInteger, ForeignKey("sip_users.id")),
-    _list("permissions"),
-    _list("allowed_prefixes"),
-    _list("barred_prefixes"),
-    _flag("enabled", "true"),
+    json_list("permissions"),
+    json_list("allowed_prefixes"),
+    json_list("barred_prefixes"),
+    flag("enabled", default=True),
     text_column("notes"),
     *stamps(),
 )
@@ -41,20 +33,20 @@ unique_alive("uq_telephone_services_sip_user", telephone_services, "sip_user_id"
 client_users: Final = Table(
     "client_users",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     of_client(),
     Column("name", Text, nullable=False),
     Column("email", Text, nullable=False),
     Column("email_key", Text, nullable=False),
-    _list("roles"),
+    json_list("roles"),
     Column("extension", String(8)),
-    _flag("wifi", "false"),
+    flag("wifi", default=False),
     # The name that it signs in to the network by; kept while the account is off.
     Column("wifi_account", Text),
     # Argon2; empty: nobody signs in by it.
     text_column("wifi_hash"),
     Column("wifi_set_ms", BigInteger),
-    _flag("enabled", "true"),
+    flag("enabled", default=True),
     text_column("notes"),
     *stamps(),
 )
@@ -64,14 +56,14 @@ unique_alive("uq_client_users_wifi_account", client_users, "wifi_account")
 networks: Final = Table(
     "networks",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     of_client(),
     Column("site_id", BigInteger, ForeignKey("sites.id"), nullable=False),
     Column("vlan", Integer, nullable=False),
     Column("subnet", Text, nullable=False),
     Column("gateway", Text, nullable=False),
-    _list("dns"),
-    _list("public_addresses"),
+    json_list("dns"),
+    json_list("public_addresses"),
     text_column("notes"),
     *stamps(),
 )

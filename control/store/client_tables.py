@@ -5,46 +5,29 @@ Days are texts as `2027-02-01`: they sort as they follow each other, and no time
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from control.store.tables import METADATA, BigId
+from control.store.columns import row_id, stamps, text_column, unique_alive
+from control.store.tables import METADATA
 
 ENDLESS: Final = "9999-12-31"
 """`until` of what has no end: after every day that a client may name."""
-
-
-def stamps() -> list[Column[Any]]:
-    return [
-        Column("row_version", Integer, nullable=False, server_default="1"),
-        Column("created_ms", BigInteger, nullable=False),
-        Column("updated_ms", BigInteger, nullable=False),
-        Column("archived_ms", BigInteger),
-    ]
 
 
 def of_client(*, index: bool = True) -> Column[int]:
     return Column("client_id", BigInteger, ForeignKey("clients.id"), nullable=False, index=index)
 
 
-def text_column(name: str, default: str = "") -> Column[str]:
-    return Column(name, Text, nullable=False, server_default=default)
-
-
-def unique_alive(name: str, table: Table, *columns: str) -> Index:
-    alive = table.c.archived_ms.is_(None)
-    return Index(name, *(table.c[c] for c in columns), unique=True, sqlite_where=alive, postgresql_where=alive)
-
-
 sites: Final = Table(
     "sites",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
     text_column("address"),
-    text_column("time_zone", "UTC"),
+    text_column("time_zone", default="UTC"),
     text_column("notes"),
     *stamps(),
 )
@@ -53,7 +36,7 @@ unique_alive("uq_sites_name", sites, "name_key")
 offices: Final = Table(
     "offices",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("site_id", BigInteger, ForeignKey("sites.id"), nullable=False, index=True),
     Column("room", Text, nullable=False),
     Column("room_key", Text, nullable=False),
@@ -66,7 +49,7 @@ unique_alive("uq_offices_room", offices, "site_id", "room_key")
 occupancies: Final = Table(
     "occupancies",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     of_client(),
     Column("office_id", BigInteger, ForeignKey("offices.id"), nullable=False),
     Column("start_date", String(10), nullable=False),

@@ -8,49 +8,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    text,
-)
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, String, Table, Text
 
-from control.store.tables import METADATA, BigId
+from control.store.columns import flag, json_list, number, row_id, stamps, text_column
+from control.store.tables import METADATA
 
 contacts: Final = Table(
     "contacts",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("name", Text, nullable=False),
     Column("email", Text, nullable=False),
     Column("email_key", Text, nullable=False),
-    Column("phone", Text, nullable=False, server_default=""),
-    Column("enabled", Boolean, nullable=False, server_default=text("true")),
-    Column("ip_allow_list", JSON, nullable=False, server_default="[]"),
-    Column("notes_public", Text, nullable=False, server_default=""),
-    Column("notes_private", Text, nullable=False, server_default=""),
+    text_column("phone"),
+    flag("enabled", default=True),
+    json_list("ip_allow_list"),
+    text_column("notes_public"),
+    text_column("notes_private"),
     # Empty: nobody can log in by it.
-    Column("password_hash", Text, nullable=False, server_default=""),
+    text_column("password_hash"),
     Column("password_set_ms", BigInteger),
     # Sealed with the installation's key; empty: no second factor.
-    Column("totp_sealed", Text, nullable=False, server_default=""),
-    Column("totp_pending", Text, nullable=False, server_default=""),
+    text_column("totp_sealed"),
+    text_column("totp_pending"),
     # The last time step whose code was taken: none is taken twice.
-    Column("totp_step", BigInteger, nullable=False, server_default="0"),
+    number("totp_step"),
     Column("last_login_ms", BigInteger),
-    Column("row_version", Integer, nullable=False, server_default="1"),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("archived_ms", BigInteger),
+    *stamps(),
 )
 _ALIVE = contacts.c.archived_ms.is_(None)
 Index("uq_contacts_email", contacts.c.email_key, unique=True, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
@@ -58,13 +43,13 @@ Index("uq_contacts_email", contacts.c.email_key, unique=True, sqlite_where=_ALIV
 contact_tokens: Final = Table(
     "contact_tokens",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("contact_id", BigInteger, ForeignKey("contacts.id"), nullable=False),
     # session | reset
     Column("kind", String(8), nullable=False),
     Column("token_hash", LargeBinary, nullable=False),
-    Column("address", Text, nullable=False, server_default=""),
-    Column("user_agent", Text, nullable=False, server_default=""),
+    text_column("address"),
+    text_column("user_agent"),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger),

@@ -6,37 +6,30 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 
-from control.store.tables import METADATA, BigId
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
-
+from control.store.columns import row_id, stamps, text_column
+from control.store.tables import METADATA
 
 contracts: Final = Table(
     "contracts",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("provider_id", BigInteger, ForeignKey("providers.id"), index=True),
     Column("title", Text, nullable=False),
-    _text("reference"),
+    text_column("reference"),
     Column("required_by", String(10)),
-    _text("notes"),
+    text_column("notes"),
     # Of the last revision: draft | sent | signed, and its last day.
     Column("stage", String(8), nullable=False),
     Column("ends", String(10)),
     Column("revisions", Integer, nullable=False, server_default="0"),
-    Column("row_version", Integer, nullable=False, server_default="1"),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("archived_ms", BigInteger),
+    *stamps(),
 )
 
 contract_revisions: Final = Table(
     "contract_revisions",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("contract_id", BigInteger, ForeignKey("contracts.id"), nullable=False),
     # 1, 2, 3 … within its contract.
     Column("number", Integer, nullable=False),
@@ -44,7 +37,7 @@ contract_revisions: Final = Table(
     Column("starts", String(10)),
     Column("ends", String(10)),
     Column("rate_card_id", BigInteger, ForeignKey("rate_cards.id")),
-    _text("created_by"),
+    text_column("created_by"),
     Column("created_ms", BigInteger, nullable=False),
     # What happened to it since; its words stay.
     Column("sent_ms", BigInteger),
@@ -60,8 +53,8 @@ contract_files: Final = Table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("content", LargeBinary, nullable=False),
-    _text("signed_by"),
+    text_column("signed_by"),
     Column("signed_on", String(10), nullable=False),
-    _text("uploaded_by"),
+    text_column("uploaded_by"),
     Column("uploaded_ms", BigInteger, nullable=False),
 )

@@ -2,61 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table
 
-from control.store.tables import METADATA, BigId
-
-
-def _stamps() -> list[Column[Any]]:
-    return [
-        Column("row_version", Integer, nullable=False, server_default="1"),
-        Column("created_ms", BigInteger, nullable=False),
-        Column("updated_ms", BigInteger, nullable=False),
-        Column("archived_ms", BigInteger),
-    ]
-
-
-def _amount(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
+from control.store.columns import flag, json_list, number, row_id, stamps, text_column
+from control.store.tables import METADATA
 
 number_blocks: Final = Table(
     "number_blocks",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("start", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
-    *_stamps(),
+    text_column("description"),
+    *stamps(),
 )
 Index("ix_number_blocks_start", number_blocks.c.start)
 
 dids: Final = Table(
     "dids",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     # E.164 digits without a plus.
     Column("number", String(15), nullable=False),
-    Column("name", Text, nullable=False, server_default=""),
-    Column("description", Text, nullable=False, server_default=""),
+    text_column("name"),
+    text_column("description"),
     # free | allocated | assigned | cooling_off
     Column("state", String(12), nullable=False),
-    Column("destinations", JSON, nullable=False, server_default="[]"),
+    json_list("destinations"),
     Column("order", String(8), nullable=False, server_default="serial"),
     Column("provider_id", BigInteger, ForeignKey("providers.id"), index=True),
     Column("provider_card_id", BigInteger, ForeignKey("rate_cards.id"), index=True),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), index=True),
     Column("customer_card_id", BigInteger, ForeignKey("rate_cards.id"), index=True),
     # In the provider's currency and in the customer's, by the month and once.
-    _amount("cost_nanos"),
-    _amount("retail_nanos"),
-    _amount("setup_cost_nanos"),
-    _amount("setup_retail_nanos"),
+    number("cost_nanos"),
+    number("retail_nanos"),
+    number("setup_cost_nanos"),
+    number("setup_retail_nanos"),
     Column("channels", Integer),
-    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    flag("enabled", default=True),
     Column("allocated_at_ms", BigInteger),
     Column("assigned_at_ms", BigInteger),
     Column("released_at_ms", BigInteger),
@@ -66,8 +53,8 @@ dids: Final = Table(
     Column("charge_from", String(10)),
     Column("charge_due_ms", BigInteger),
     # Its setup is still to be charged: the client of its customer has not begun.
-    Column("is_setup_due", Boolean, nullable=False, server_default=text("false")),
-    *_stamps(),
+    flag("is_setup_due", default=False),
+    *stamps(),
 )
 _ALIVE = dids.c.archived_ms.is_(None)
 Index("uq_dids_number", dids.c.number, unique=True, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
@@ -80,7 +67,7 @@ Index("ix_dids_cooling_off", dids.c.cooling_off_until_ms, sqlite_where=_IS_COOLI
 did_charges: Final = Table(
     "did_charges",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("did_id", BigInteger, ForeignKey("dids.id"), nullable=False),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("provider_id", BigInteger),
@@ -89,9 +76,9 @@ did_charges: Final = Table(
     # Days on the customer's calendar: from the first on, before the other.
     Column("first_day", String(10), nullable=False),
     Column("until_day", String(10), nullable=False),
-    _amount("net_nanos"),
-    _amount("tax_nanos"),
-    _amount("cost_nanos"),
+    number("net_nanos"),
+    number("tax_nanos"),
+    number("cost_nanos"),
     # Of the ledger; none where nothing was to be paid.
     Column("entry_id", BigInteger),
     Column("at_ms", BigInteger, nullable=False),

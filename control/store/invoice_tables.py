@@ -9,35 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    text,
-)
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, text
 
-from control.store.tables import METADATA, BigId
-
-
-def _amount(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
-
-
-def _flag(name: str, *, default: bool) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text("true" if default else "false"))
-
+from control.store.columns import flag, json_list, number, row_id, stamps, text_column
+from control.store.tables import METADATA
 
 # The next number of each series: moved in the transaction that gives it away, so that none is left out.
 number_series: Final = Table(
@@ -57,14 +32,14 @@ invoice_profiles: Final = Table(
     # First day of the first period that is invoiced by itself.
     Column("since_day", String(10)),
     Column("due_days", Integer),
-    _flag("auto_issue", default=True),
-    _flag("send_mail", default=True),
-    _flag("auto_allocate", default=True),
-    Column("recipients", JSON, nullable=False, server_default="[]"),
-    _text("billing_name"),
-    _text("billing_address"),
-    _text("tax_id"),
-    _text("reference"),
+    flag("auto_issue", default=True),
+    flag("send_mail", default=True),
+    flag("auto_allocate", default=True),
+    json_list("recipients"),
+    text_column("billing_name"),
+    text_column("billing_address"),
+    text_column("tax_id"),
+    text_column("reference"),
     Column("row_version", Integer, nullable=False, server_default="1"),
     Column("updated_ms", BigInteger, nullable=False),
 )
@@ -72,7 +47,7 @@ invoice_profiles: Final = Table(
 invoices: Final = Table(
     "invoices",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     # draft | issued
     Column("status", String(8), nullable=False),
@@ -87,17 +62,17 @@ invoices: Final = Table(
     # Entries up to the first were on the invoice before, those up to the second are on this one.
     Column("after_entry_id", BigInteger, nullable=False),
     Column("upto_entry_id", BigInteger, nullable=False),
-    _amount("opening_nanos"),
-    _amount("net_nanos"),
-    _amount("tax_nanos"),
-    _amount("gross_nanos"),
+    number("opening_nanos"),
+    number("net_nanos"),
+    number("tax_nanos"),
+    number("gross_nanos"),
     # Gross, rounded to what the currency is paid in.
-    _amount("total_nanos"),
-    _amount("payments_nanos"),
-    _amount("closing_nanos"),
+    number("total_nanos"),
+    number("payments_nanos"),
+    number("closing_nanos"),
     # Sums of credit notes and of allocations in force, moved with them.
-    _amount("credited_nanos"),
-    _amount("paid_nanos"),
+    number("credited_nanos"),
+    number("paid_nanos"),
     Column("due_days", Integer, nullable=False),
     Column("due_day", String(10)),
     Column("due_ms", BigInteger),
@@ -107,11 +82,8 @@ invoices: Final = Table(
     Column("overdue_ms", BigInteger),
     Column("seller", JSON, nullable=False, server_default="{}"),
     Column("buyer", JSON, nullable=False, server_default="{}"),
-    _text("created_by"),
-    Column("row_version", Integer, nullable=False, server_default="1"),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("archived_ms", BigInteger),
+    text_column("created_by"),
+    *stamps(),
 )
 _ALIVE: Final = text("archived_ms IS NULL")
 _IS_DRAFT: Final = text("status = 'draft' AND archived_ms IS NULL")
@@ -127,58 +99,58 @@ for _name, _columns, _where in (
 invoice_lines: Final = Table(
     "invoice_lines",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("invoice_id", BigInteger, ForeignKey("invoices.id"), nullable=False),
     Column("position", Integer, nullable=False),
     # call | package | fee | adjustment: charges. payment | credit: what was paid or credited meanwhile.
     Column("section", String(12), nullable=False),
-    _text("description"),
-    _text("prefix"),
+    text_column("description"),
+    text_column("prefix"),
     Column("count", BigInteger, nullable=False),
     Column("seconds", BigInteger, nullable=False),
     Column("tax_ppm", BigInteger, nullable=False),
-    _amount("net_nanos"),
-    _amount("tax_nanos"),
-    _amount("gross_nanos"),
+    number("net_nanos"),
+    number("tax_nanos"),
+    number("gross_nanos"),
 )
 Index("uq_invoice_lines_position", invoice_lines.c.invoice_id, invoice_lines.c.position, unique=True)
 
 payment_allocations: Final = Table(
     "payment_allocations",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("payment_id", BigInteger, ForeignKey("payments.id"), nullable=False, index=True),
     Column("invoice_id", BigInteger, ForeignKey("invoices.id"), nullable=False, index=True),
     Column("amount_nanos", BigInteger, nullable=False),
-    _flag("is_automatic", default=False),
-    _text("created_by"),
+    flag("is_automatic", default=False),
+    text_column("created_by"),
     Column("created_ms", BigInteger, nullable=False),
     Column("released_ms", BigInteger),
-    _text("released_by"),
+    text_column("released_by"),
 )
 
 credit_notes: Final = Table(
     "credit_notes",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("invoice_id", BigInteger, ForeignKey("invoices.id"), nullable=False, index=True),
     Column("number", Text, nullable=False),
     Column("serial", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
-    _text("reason"),
-    _text("note"),
+    text_column("reason"),
+    text_column("note"),
     Column("tax_ppm", BigInteger, nullable=False),
-    _amount("net_nanos"),
-    _amount("tax_nanos"),
-    _amount("gross_nanos"),
+    number("net_nanos"),
+    number("tax_nanos"),
+    number("gross_nanos"),
     Column("entry_id", BigInteger, nullable=False),
     Column("seller", JSON, nullable=False, server_default="{}"),
     Column("buyer", JSON, nullable=False, server_default="{}"),
     Column("issued_day", String(10), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    _text("created_by"),
+    text_column("created_by"),
 )
 Index("uq_credit_notes_serial", credit_notes.c.serial, unique=True)
 Index("uq_credit_notes_number", credit_notes.c.number, unique=True)
@@ -198,7 +170,7 @@ documents: Final = Table(
 document_mails: Final = Table(
     "document_mails",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("kind", String(12), nullable=False),
     Column("document_id", BigInteger, nullable=False),
     Column("recipient", Text, nullable=False),
@@ -208,7 +180,7 @@ document_mails: Final = Table(
     Column("state", String(8), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_ms", BigInteger, nullable=False),
-    _text("error"),
+    text_column("error"),
     Column("created_ms", BigInteger, nullable=False),
     Column("sent_ms", BigInteger),
 )

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, text
 
-from control.store.tables import METADATA, BigId
+from control.store.columns import flag, json_list, number, row_id, stamps, text_column
+from control.store.tables import METADATA
 
 outbox: Final = Table(
     "outbox",
     METADATA,
     # AUTOINCREMENT: old events go, and their numbers must not come again, for receivers sort by them.
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("event_id", String(40), nullable=False),
     Column("event", String(40), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
@@ -30,22 +31,19 @@ Index("ix_outbox_at", outbox.c.at_ms)
 webhooks: Final = Table(
     "webhooks",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
     Column("url", Text, nullable=False),
-    Column("events", JSON, nullable=False, server_default="[]"),
+    json_list("events"),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), index=True),
-    Column("enabled", Boolean, nullable=False, server_default=text("true")),
-    Column("notes", Text, nullable=False, server_default=""),
+    flag("enabled", default=True),
+    text_column("notes"),
     # Sealed with the installation's key: signing needs it in clear.
     Column("secret_sealed", Text, nullable=False),
     # `cdrs.number` up to which its calls have deliveries.
-    Column("cdr_number", BigInteger, nullable=False, server_default="0"),
-    Column("row_version", Integer, nullable=False, server_default="1"),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("archived_ms", BigInteger),
+    number("cdr_number"),
+    *stamps(),
 )
 _ALIVE = webhooks.c.archived_ms.is_(None)
 Index("uq_webhooks_name", webhooks.c.name_key, unique=True, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
@@ -53,12 +51,12 @@ Index("uq_webhooks_name", webhooks.c.name_key, unique=True, sqlite_where=_ALIVE,
 deliveries: Final = Table(
     "deliveries",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     # webhook | mail | sms
     Column("channel", String(8), nullable=False),
     Column("webhook_id", BigInteger, ForeignKey("webhooks.id")),
     # Of mail and SMS: where it goes.
-    Column("address", Text, nullable=False, server_default=""),
+    text_column("address"),
     Column("event", String(40), nullable=False),
     Column("customer_id", BigInteger),
     # One of both: the event, or the call that is it.
@@ -73,7 +71,7 @@ deliveries: Final = Table(
     Column("next_ms", BigInteger, nullable=False),
     Column("done_ms", BigInteger),
     Column("status", Integer),
-    Column("error", Text, nullable=False, server_default=""),
+    text_column("error"),
     sqlite_autoincrement=True,
 )
 _PENDING = text("state = 'pending'")

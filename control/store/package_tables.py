@@ -7,53 +7,36 @@ charged once and a call credited once, however often somebody runs them.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from control.store.tables import METADATA, BigId
-
-
-def _stamps() -> list[Column[Any]]:
-    return [
-        Column("row_version", Integer, nullable=False, server_default="1"),
-        Column("created_ms", BigInteger, nullable=False),
-        Column("updated_ms", BigInteger, nullable=False),
-        Column("archived_ms", BigInteger),
-    ]
-
-
-def _amount(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
-
+from control.store.columns import flag, number, row_id, stamps, text_column
+from control.store.tables import METADATA
 
 packages: Final = Table(
     "packages",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
-    _text("description"),
+    text_column("description"),
     Column("currency", String(3), nullable=False),
     Column("duration", Integer),
     Column("duration_unit", String(8), nullable=False),
-    _amount("cost_nanos"),
-    _amount("retail_nanos"),
-    _amount("setup_cost_nanos"),
-    _amount("setup_retail_nanos"),
+    number("cost_nanos"),
+    number("retail_nanos"),
+    number("setup_cost_nanos"),
+    number("setup_retail_nanos"),
     Column("frequency", String(8), nullable=False),
     Column("day", Integer, nullable=False),
     Column("minimum_days", Integer, nullable=False, server_default="0"),
     Column("free_minutes", Integer),
-    _text("free_destination"),
+    text_column("free_destination"),
     Column("minimum_spend_nanos", BigInteger),
-    Column("enabled", Boolean, nullable=False, server_default=text("true")),
-    _text("notes"),
-    *_stamps(),
+    flag("enabled", default=True),
+    text_column("notes"),
+    *stamps(),
 )
 _ALIVE = packages.c.archived_ms.is_(None)
 Index("uq_packages_name", packages.c.name_key, unique=True, sqlite_where=_ALIVE, postgresql_where=_ALIVE)
@@ -61,15 +44,15 @@ Index("uq_packages_name", packages.c.name_key, unique=True, sqlite_where=_ALIVE,
 customer_packages: Final = Table(
     "customer_packages",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("package_id", BigInteger, ForeignKey("packages.id"), nullable=False, index=True),
     Column("quantity", Integer, nullable=False),
     Column("start", String(10), nullable=False),
     Column("end", String(10)),
     Column("auto_decrement", Boolean, nullable=False),
-    _text("notes_public"),
-    _text("notes_private"),
+    text_column("notes_public"),
+    text_column("notes_private"),
     # The catalogue as it was when this was assigned.
     Column("terms", JSON, nullable=False),
     # The first day that is not part of it any more, by `end` and the duration; null: it goes on.
@@ -78,9 +61,9 @@ customer_packages: Final = Table(
     Column("next_day", String(10), nullable=False),
     Column("spend_day", String(10), nullable=False),
     # `cdrs.number` and `ledger_entries.id` up to which free minutes were given.
-    Column("free_number", BigInteger, nullable=False, server_default="0"),
-    Column("free_entry_id", BigInteger, nullable=False, server_default="0"),
-    *_stamps(),
+    number("free_number"),
+    number("free_entry_id"),
+    *stamps(),
 )
 _ASSIGNED = customer_packages.c.archived_ms.is_(None)
 Index("ix_customer_packages_next", customer_packages.c.next_day, sqlite_where=_ASSIGNED, postgresql_where=_ASSIGNED)
@@ -88,7 +71,7 @@ Index("ix_customer_packages_next", customer_packages.c.next_day, sqlite_where=_A
 package_charges: Final = Table(
     "package_charges",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_package_id", BigInteger, ForeignKey("customer_packages.id"), nullable=False),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     # setup | period | spend
@@ -100,9 +83,9 @@ package_charges: Final = Table(
     # 0, and one more for each correction because the end was moved.
     Column("step", Integer, nullable=False),
     Column("quantity", Integer, nullable=False),
-    _amount("net_nanos"),
-    _amount("tax_nanos"),
-    _amount("cost_nanos"),
+    number("net_nanos"),
+    number("tax_nanos"),
+    number("cost_nanos"),
     Column("entry_id", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
 )
@@ -118,7 +101,7 @@ Index(
 package_credits: Final = Table(
     "package_credits",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("customer_package_id", BigInteger, ForeignKey("customer_packages.id"), nullable=False),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False),
     Column("period", String(10), nullable=False),
@@ -126,8 +109,8 @@ package_credits: Final = Table(
     # 0, and one more each time that the call was priced anew.
     Column("step", Integer, nullable=False),
     Column("seconds", BigInteger, nullable=False),
-    _amount("net_nanos"),
-    _amount("tax_nanos"),
+    number("net_nanos"),
+    number("tax_nanos"),
     Column("entry_id", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
 )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from control.store.tables import METADATA, BigId
+from control.store.columns import flag, number, row_id, text_column
+from control.store.tables import METADATA
 
 recalculations: Final = Table(
     "recalculations",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("kind", String(8), nullable=False),
     Column("state", String(12), nullable=False),
     Column("undoes_id", BigInteger, ForeignKey("recalculations.id")),
@@ -32,10 +33,10 @@ recalculations: Final = Table(
     Column("seen_order", Integer, nullable=False),
     # CDRs that came later are none of its business; how far it has got; how many it has looked at.
     Column("upto_number", BigInteger, nullable=False),
-    Column("cursor_ms", BigInteger, nullable=False, server_default="0"),
-    Column("cursor_number", BigInteger, nullable=False, server_default="0"),
-    Column("calls", BigInteger, nullable=False, server_default="0"),
-    Column("error", Text, nullable=False, server_default=""),
+    number("cursor_ms"),
+    number("cursor_number"),
+    number("calls"),
+    text_column("error"),
 )
 Index("uq_recalculations_undoes_id", recalculations.c.undoes_id, unique=True)
 Index("uq_recalculations_applied_order", recalculations.c.applied_order, unique=True)
@@ -43,7 +44,7 @@ Index("uq_recalculations_applied_order", recalculations.c.applied_order, unique=
 lines: Final = Table(
     "recalculation_lines",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("recalculation_id", BigInteger, ForeignKey("recalculations.id"), nullable=False),
     Column("side", String(4), nullable=False),
     Column("cdr_number", BigInteger, nullable=False),
@@ -57,7 +58,7 @@ lines: Final = Table(
     Column("before", Text, nullable=False),
     Column("after", Text, nullable=False),
     Column("problem", String(20), nullable=False, server_default=""),
-    Column("is_booked", Boolean, nullable=False, server_default=text("false")),
+    flag("is_booked", default=False),
     Column("entry_id", BigInteger),
 )
 Index("uq_recalculation_lines_call", lines.c.recalculation_id, lines.c.cdr_number, lines.c.side, unique=True)
@@ -66,7 +67,7 @@ Index("ix_recalculation_lines_cdr_number", lines.c.cdr_number)
 cost_adjustments: Final = Table(
     "cost_adjustments",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("line_id", BigInteger, ForeignKey("recalculation_lines.id"), nullable=False),
     Column("cdr_id", String(32), nullable=False),
     Column("customer_id", BigInteger, nullable=False),

@@ -6,12 +6,13 @@ from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, Index, String, Table, Text, text
 
-from control.store.tables import METADATA, BigId
+from control.store.columns import row_id, text_column
+from control.store.tables import METADATA
 
 scheduled_changes: Final = Table(
     "scheduled_changes",
     METADATA,
-    Column("id", BigId, primary_key=True),
+    row_id(),
     Column("noun", String(32), nullable=False),
     # Of `control.services.operations`.
     Column("action", String(32), nullable=False, server_default="update"),
@@ -21,11 +22,11 @@ scheduled_changes: Final = Table(
     # The fields as they were sent, but what nobody may read.
     Column("fields", JSON, nullable=False),
     # JSON of those, sealed with the installation's key; empty: there are none.
-    Column("sealed", Text, nullable=False, server_default=""),
+    text_column("sealed"),
     Column("at_ms", BigInteger, nullable=False),
     # pending | applied | failed | cancelled
     Column("state", String(12), nullable=False),
-    Column("reason", Text, nullable=False, server_default=""),
+    text_column("reason"),
     # The least role that may change such a row: who sees and undoes it.
     Column("role", String(16), nullable=False),
     Column("actor_kind", String(16), nullable=False),

@@ -7,15 +7,13 @@ Uniqueness counts among rows that are not archived, so that a name can be used a
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
-    Float,
     ForeignKey,
     Index,
     Integer,
@@ -25,6 +23,20 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+)
+
+from control.store.columns import (
+    BigId,
+    flag,
+    json_list,
+    limits,
+    number,
+    row_id,
+    searched,
+    stamps,
+    text_column,
+    timers,
+    unique_alive,
 )
 
 METADATA: Final = MetaData(
@@ -37,70 +49,17 @@ METADATA: Final = MetaData(
     }
 )
 
-# SQLite numbers rows by itself only where the key's type is spelt INTEGER; it is 64 bits wide there too.
-BigId: Final = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _id() -> Column[int]:
-    return Column("id", BigId, primary_key=True)
-
-
-def _stamps() -> list[Column[Any]]:
-    return [
-        Column("row_version", Integer, nullable=False, server_default="1"),
-        Column("created_ms", BigInteger, nullable=False),
-        Column("updated_ms", BigInteger, nullable=False),
-        Column("archived_ms", BigInteger),
-    ]
-
-
-def _limits() -> list[Column[Any]]:
-    return [Column("channels", Integer), Column("flow_speed_cps", Float)]
-
-
-def _timers() -> list[Column[Any]]:
-    return [Column("first_reply_ms", Integer), Column("pdd_ms", Integer), Column("ring_ms", Integer)]
-
-
-def _text(name: str, *, default: str = "") -> Column[str]:
-    return Column(name, Text, nullable=False, server_default=default)
-
-
-def _flag(name: str, *, default: bool) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text("true" if default else "false"))
-
-
-def _list(name: str) -> Column[Any]:
-    return Column(name, JSON, nullable=False, server_default="[]")
-
-
-def _number(name: str, default: int) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default=str(default))
-
-
-def _unique_alive(name: str, table: Table, *columns: str) -> Index:
-    alive = table.c.archived_ms.is_(None)
-    return Index(name, *(table.c[c] for c in columns), unique=True, sqlite_where=alive, postgresql_where=alive)
-
-
-def _searched(table: Table, *columns: str) -> None:
-    """All that a search looks at, so that it need not look at the rows: there may be very many."""
-    alive = table.c.archived_ms.is_(None)
-    # SQLite takes an index for enough only where the condition's own column is in it too.
-    parts = [table.c[c] for c in (*columns, "archived_ms")]
-    Index(f"ix_{table.name}_searched", *parts, sqlite_where=alive, postgresql_where=alive)
-
 
 clients: Final = Table(
     "clients",
     METADATA,
-    _id(),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
-    _flag("is_management", default=False),
+    flag("is_management", default=False),
     Column("type", String(16), nullable=False),
     Column("status", String(16), nullable=False),
-    _list("offices"),
+    json_list("offices"),
     Column("start_date", Text),
     Column("starts_at_ms", BigInteger),
     Column("end_date", Text),
@@ -109,15 +68,15 @@ clients: Final = Table(
     Column("suspend_at_ms", BigInteger),
     Column("billing_ref", Text, nullable=False),
     Column("billing_ref_key", Text, nullable=False),
-    _list("external_ids"),
-    _text("time_zone", default="UTC"),
-    _text("currency", default="USD"),
-    _number("tax_ppm", 0),
+    json_list("external_ids"),
+    text_column("time_zone", default="UTC"),
+    text_column("currency", default="USD"),
+    number("tax_ppm"),
     Column("reactivate_at_ms", BigInteger),
     Column("decommission_at_ms", BigInteger),
-    _text("address"),
-    _text("country_code"),
-    _list("premium_prefixes"),
+    text_column("address"),
+    text_column("country_code"),
+    json_list("premium_prefixes"),
     # Between these two it is billed: from when it was active first, until it became inactive.
     Column("activated_ms", BigInteger),
     Column("ended_ms", BigInteger),
@@ -126,10 +85,10 @@ clients: Final = Table(
     Column("bill_due_ms", BigInteger),
     # Steps of the wizard that are done; NULL where it was made without, or is finished.
     Column("wizard", JSON(none_as_null=True)),
-    *_stamps(),
+    *stamps(),
 )
-_unique_alive("uq_clients_name", clients, "name_key")
-_unique_alive("uq_clients_billing_ref", clients, "billing_ref_key")
+unique_alive("uq_clients_name", clients, "name_key")
+unique_alive("uq_clients_billing_ref", clients, "billing_ref_key")
 Index(
     "uq_clients_management",
     clients.c.is_management,
@@ -141,174 +100,174 @@ Index(
 customers: Final = Table(
     "customers",
     METADATA,
-    _id(),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
     Column("status", String(20), nullable=False),
     Column("penalty_until_ms", BigInteger),
     Column("currency", String(3), nullable=False),
     Column("client_id", BigInteger, ForeignKey("clients.id")),
-    _number("debit_limit_nanos", 0),
+    number("debit_limit_nanos"),
     Column("minimum_payment_nanos", BigInteger),
     Column("minimum_payment_period", String(16)),
-    _number("tax_ppm", 0),
-    _text("paypal_email"),
-    _text("website"),
-    _text("address"),
-    _flag("portal_access", default=False),
-    *_limits(),
+    number("tax_ppm"),
+    text_column("paypal_email"),
+    text_column("website"),
+    text_column("address"),
+    flag("portal_access", default=False),
+    *limits(),
     Column("daily_spend_limit_nanos", BigInteger),
-    _flag("allow_inbound_without_credit", default=False),
-    *_timers(),
-    _text("time_zone", default="UTC"),
-    _flag("trust_pai", default=False),
-    _list("allowed_headers"),
-    _list("tags"),
-    _text("notes_public"),
-    _text("notes_private"),
-    *_stamps(),
+    flag("allow_inbound_without_credit", default=False),
+    *timers(),
+    text_column("time_zone", default="UTC"),
+    flag("trust_pai", default=False),
+    json_list("allowed_headers"),
+    json_list("tags"),
+    text_column("notes_public"),
+    text_column("notes_private"),
+    *stamps(),
 )
-_unique_alive("uq_customers_name", customers, "name_key")
-_unique_alive("uq_customers_client", customers, "client_id")
+unique_alive("uq_customers_name", customers, "name_key")
+unique_alive("uq_customers_client", customers, "client_id")
 
 endpoints: Final = Table(
     "endpoints",
     METADATA,
-    _id(),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("direction", String(8), nullable=False),
     Column("host", Text, nullable=False),
     Column("transport", String(4)),
     Column("port", Integer),
-    *_limits(),
-    _list("codecs"),
-    _text("manufacturer"),
-    _text("version"),
-    _text("dial_pattern"),
-    _text("cli_prefix"),
-    _text("tech_prefix"),
-    _number("strip_digits", 0),
+    *limits(),
+    json_list("codecs"),
+    text_column("manufacturer"),
+    text_column("version"),
+    text_column("dial_pattern"),
+    text_column("cli_prefix"),
+    text_column("tech_prefix"),
+    number("strip_digits"),
     Column("bandwidth_kbps", Integer),
-    _text("force_from"),
-    _flag("enabled", default=True),
-    *_stamps(),
+    text_column("force_from"),
+    flag("enabled", default=True),
+    *stamps(),
 )
 Index("ix_endpoints_host", endpoints.c.host)
-_searched(endpoints, "customer_id", "host", "tech_prefix", "manufacturer")
+searched(endpoints, "customer_id", "host", "tech_prefix", "manufacturer")
 
 sip_users: Final = Table(
     "sip_users",
     METADATA,
-    _id(),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("username", Text, nullable=False),
     Column("realm", Text, nullable=False),
-    _text("ha1_md5"),
-    _text("ha1_sha256"),
-    _text("ha1_sha512_256"),
-    *_limits(),
+    text_column("ha1_md5"),
+    text_column("ha1_sha256"),
+    text_column("ha1_sha512_256"),
+    *limits(),
     Column("transport", String(4)),
-    _list("ip_allow_list"),
-    _list("codecs"),
-    _text("dial_pattern"),
-    _text("cli_prefix"),
-    _number("strip_digits", 0),
-    _text("force_from"),
-    _flag("enabled", default=True),
+    json_list("ip_allow_list"),
+    json_list("codecs"),
+    text_column("dial_pattern"),
+    text_column("cli_prefix"),
+    number("strip_digits"),
+    text_column("force_from"),
+    flag("enabled", default=True),
     # What its telephone service lets it call (`control.services.telephone_services`).
-    _list("call_permissions"),
-    *_stamps(),
+    json_list("call_permissions"),
+    *stamps(),
 )
-_unique_alive("uq_sip_users_username", sip_users, "username", "realm")
-_searched(sip_users, "customer_id", "username", "realm")
+unique_alive("uq_sip_users_username", sip_users, "username", "realm")
+searched(sip_users, "customer_id", "username", "realm")
 
 providers: Final = Table(
     "providers",
     METADATA,
-    _id(),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
-    _flag("enabled", default=True),
+    flag("enabled", default=True),
     Column("currency", String(3), nullable=False),
-    *_limits(),
-    _text("tech_prefix"),
+    *limits(),
+    text_column("tech_prefix"),
     Column("number_format", String(8), nullable=False),
-    *_timers(),
+    *timers(),
     Column("cause_table", JSON, nullable=False, server_default="{}"),
-    _text("send_pai", default="pass"),
-    _text("pai_format", default="sip"),
-    _text("privacy", default="honour"),
-    _list("allowed_headers"),
-    _text("notes"),
-    *_stamps(),
+    text_column("send_pai", default="pass"),
+    text_column("pai_format", default="sip"),
+    text_column("privacy", default="honour"),
+    json_list("allowed_headers"),
+    text_column("notes"),
+    *stamps(),
 )
-_unique_alive("uq_providers_name", providers, "name_key")
+unique_alive("uq_providers_name", providers, "name_key")
 
 gateways: Final = Table(
     "gateways",
     METADATA,
-    _id(),
+    row_id(),
     Column("provider_id", BigInteger, ForeignKey("providers.id"), nullable=False, index=True),
-    _text("name"),
+    text_column("name"),
     Column("host", Text, nullable=False),
     Column("port", Integer),
     Column("transport", String(4), nullable=False),
-    _flag("also_tcp", default=False),
-    _number("weight", 1),
-    *_limits(),
-    _flag("enabled", default=True),
-    _flag("probe", default=False),
-    _number("probe_interval_ms", 30_000),
-    _number("probe_failures_max", 3),
-    _number("probe_successes_min", 2),
-    _flag("tls_verify", default=True),
-    _list("codecs"),
-    *_stamps(),
+    flag("also_tcp", default=False),
+    number("weight", 1),
+    *limits(),
+    flag("enabled", default=True),
+    flag("probe", default=False),
+    number("probe_interval_ms", 30_000),
+    number("probe_failures_max", 3),
+    number("probe_successes_min", 2),
+    flag("tls_verify", default=True),
+    json_list("codecs"),
+    *stamps(),
 )
 
 rate_cards: Final = Table(
     "rate_cards",
     METADATA,
-    _id(),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
     Column("direction", String(4), nullable=False),
     Column("currency", String(3), nullable=False),
-    _number("decimals", 4),
-    _text("rounding", default="up"),
-    _text("duration_rounding", default="up"),
-    _number("grace_s", 0),
-    _number("minimum_s", 0),
+    number("decimals", 4),
+    text_column("rounding", default="up"),
+    text_column("duration_rounding", default="up"),
+    number("grace_s"),
+    number("minimum_s"),
     Column("max_cost_nanos", BigInteger),
-    _text("time_zone", default="UTC"),
+    text_column("time_zone", default="UTC"),
     Column("provider_id", BigInteger, ForeignKey("providers.id"), index=True),
-    _list("vendor_card_ids"),
-    _number("priority", 0),
-    _number("weight", 1),
-    _flag("enabled", default=True),
-    _text("notes"),
-    *_stamps(),
+    json_list("vendor_card_ids"),
+    number("priority"),
+    number("weight", 1),
+    flag("enabled", default=True),
+    text_column("notes"),
+    *stamps(),
 )
-_unique_alive("uq_rate_cards_name", rate_cards, "name_key")
+unique_alive("uq_rate_cards_name", rate_cards, "name_key")
 
 revisions: Final = Table(
     "revisions",
     METADATA,
-    _id(),
+    row_id(),
     Column("card_id", BigInteger, ForeignKey("rate_cards.id"), nullable=False, index=True),
     Column("path", Text, nullable=False),
     Column("rows", BigInteger, nullable=False),
-    _text("file_name"),
-    _text("sha256"),
-    _text("note"),
+    text_column("file_name"),
+    text_column("sha256"),
+    text_column("note"),
     Column("created_ms", BigInteger, nullable=False),
-    _text("created_by"),
+    text_column("created_by"),
 )
 
 activations: Final = Table(
     "activations",
     METADATA,
-    _id(),
+    row_id(),
     Column("card_id", BigInteger, ForeignKey("rate_cards.id"), nullable=False, index=True),
     Column("revision_id", BigInteger, ForeignKey("revisions.id"), nullable=False),
     Column("active_from_ms", BigInteger, nullable=False),
@@ -319,50 +278,50 @@ activations: Final = Table(
 ingress_routes: Final = Table(
     "ingress_routes",
     METADATA,
-    _id(),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
-    _text("name"),
+    text_column("name"),
     Column("rate_card_id", BigInteger, ForeignKey("rate_cards.id"), nullable=False, index=True),
-    _text("tech_prefix"),
-    _list("dial_strings"),
-    _flag("enabled", default=True),
-    _number("priority", 0),
-    *_limits(),
-    _number("cps_buffer_s", 0),
+    text_column("tech_prefix"),
+    json_list("dial_strings"),
+    flag("enabled", default=True),
+    number("priority"),
+    *limits(),
+    number("cps_buffer_s"),
     Column("max_duration_s", Integer),
     Column("capped_rate_nanos", BigInteger),
     Column("vendor_capped_rate_nanos", BigInteger),
-    _text("profit_mode", default="off"),
-    _flag("block_connect_fee", default=False),
-    _list("lock_cards"),
-    _list("exclude_cards"),
-    _text("strategy", default="lcr"),
-    _list("durations"),
-    _text("recording", default="off"),
-    _text("notes_public"),
-    _text("notes_private"),
-    *_stamps(),
+    text_column("profit_mode", default="off"),
+    flag("block_connect_fee", default=False),
+    json_list("lock_cards"),
+    json_list("exclude_cards"),
+    text_column("strategy", default="lcr"),
+    json_list("durations"),
+    text_column("recording", default="off"),
+    text_column("notes_public"),
+    text_column("notes_private"),
+    *stamps(),
 )
 
 admin_keys: Final = Table(
     "admin_keys",
     METADATA,
-    _id(),
+    row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
     Column("role", String(16), nullable=False),
     Column("key_hash", LargeBinary, nullable=False),
     Column("hint", Text, nullable=False),
     Column("expires_at_ms", BigInteger),
-    *_stamps(),
+    *stamps(),
 )
-_unique_alive("uq_admin_keys_name", admin_keys, "name_key")
+unique_alive("uq_admin_keys_name", admin_keys, "name_key")
 Index("uq_admin_keys_key_hash", admin_keys.c.key_hash, unique=True)
 
 audit: Final = Table(
     "audit",
     METADATA,
-    _id(),
+    row_id(),
     Column("at_ms", BigInteger, nullable=False),
     Column("actor_kind", String(16), nullable=False),
     Column("actor_id", BigInteger),
@@ -439,7 +398,7 @@ cdrs: Final = Table(
     Column("recording", Text, nullable=False),
     Column("attempts", Text, nullable=False),
     Column("explanation", Text, nullable=False),
-    _text("decision"),
+    text_column("decision"),
     Column("did_id", BigInteger),
 )
 Index("uq_cdrs_id", cdrs.c.id, unique=True)
@@ -459,7 +418,7 @@ Index(
 ledger_entries: Final = Table(
     "ledger_entries",
     METADATA,
-    _id(),
+    row_id(),
     Column("customer_id", BigInteger, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("amount_nanos", BigInteger, nullable=False),
@@ -469,10 +428,10 @@ ledger_entries: Final = Table(
     Column("cdr_number", BigInteger),
     Column("payment_id", BigInteger),
     Column("reversed_id", BigInteger),
-    _text("reference"),
-    _text("description"),
-    _text("note"),
-    _text("actor"),
+    text_column("reference"),
+    text_column("description"),
+    text_column("note"),
+    text_column("actor"),
     sqlite_autoincrement=True,
 )
 # All that sums and statements read, so that neither looks at the rows: one index of two that a call pays for.
@@ -523,19 +482,19 @@ accounts: Final = Table(
 payments: Final = Table(
     "payments",
     METADATA,
-    _id(),
+    row_id(),
     Column("customer_id", BigInteger, ForeignKey("customers.id"), nullable=False, index=True),
     Column("status", String(16), nullable=False),
     Column("total_nanos", BigInteger, nullable=False),
-    _text("description"),
-    _text("reason"),
+    text_column("description"),
+    text_column("reason"),
     Column("key", Text),
     Column("entry_id", BigInteger),
     Column("reversal_id", BigInteger),
     Column("completed_ms", BigInteger),
     Column("reversed_ms", BigInteger),
-    _text("created_by"),
-    *_stamps(),
+    text_column("created_by"),
+    *stamps(),
 )
 Index(
     "uq_payments_key",
