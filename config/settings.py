@@ -211,6 +211,8 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     also reach those."""
     timeout_s: Annotated[float, msgspec.Meta(gt=0.0, le=120.0)] = 10.0
     """Of one request, from looking the name up to the end of the answer."""
+    ca_file: str = ""
+    """PEM roots that receivers' certificates are checked against, beside the system's."""
     sms_url: str = ""
     """Takes a POST of {"to", "text"} for each SMS, signed as webhooks are; empty: none is sent."""
     sms_secret: str = ""
@@ -285,7 +287,23 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(f"{path}: {error}") from error
     for mistake in _mistakes(settings):
         raise SettingsError(f"{path}: {mistake}")
-    return settings
+    return _with_roots(settings, path)
+
+
+def _with_roots(settings: Settings, path: Path) -> Settings:
+    """Files of roots by their whole paths; relative ones are taken from the folder of the settings file.
+
+    Raises:
+        SettingsError: one is not there.
+    """
+    mail, events = (
+        msgspec.structs.replace(each, ca_file=str(path.parent.resolve() / each.ca_file)) if each.ca_file else each
+        for each in (settings.mail, settings.events)
+    )
+    for key, each in (("mail", mail), ("events", events)):
+        if each.ca_file and not Path(each.ca_file).is_file():
+            raise SettingsError(f"{path}: $.{key}.ca_file: {each.ca_file} is not there")
+    return msgspec.structs.replace(settings, mail=mail, events=events)
 
 
 def data_folder(settings: Settings, beside: Path) -> Path:

@@ -148,7 +148,7 @@ class Courier:
     async def _serve_webhook(self, webhook_id: int) -> int:
         """Send what is due to one webhook until nothing is; how many tries."""
         settings = self._ctx.events
-        sender = Sender(timeout_s=settings.timeout_s, allow_private=settings.allow_private)
+        sender = Sender(timeout_s=settings.timeout_s, allow_private=settings.allow_private, ca_file=settings.ca_file)
         count = 0
         try:
             while True:
@@ -229,7 +229,7 @@ class Courier:
         """Send what is due by mail or SMS, in no order: each has an address of its own."""
         settings = self._ctx.events
         # Where SMS go is the installation's own setting, and may well be a machine beside us.
-        sender = Sender(timeout_s=settings.timeout_s, allow_private=True)
+        sender = Sender(timeout_s=settings.timeout_s, allow_private=True, ca_file=settings.ca_file)
         c = deliveries.c
         count = 0
         try:

@@ -89,9 +89,10 @@ def is_public(text: str) -> bool:
 class Sender:
     """Sends to one receiver; connections are kept open between requests."""
 
-    def __init__(self, *, timeout_s: float, allow_private: bool) -> None:
+    def __init__(self, *, timeout_s: float, allow_private: bool, ca_file: str = "") -> None:
         self._timeout_s = timeout_s
         self._allow_private = allow_private
+        self._ca_file = ca_file
         self._client: httpx.AsyncClient | None = None
 
     async def close(self) -> None:
@@ -101,7 +102,7 @@ class Sender:
     def _connections(self) -> httpx.AsyncClient:
         if self._client is None:
             self._client = httpx.AsyncClient(
-                verify=_roots(),
+                verify=_roots(self._ca_file),
                 follow_redirects=False,
                 # A proxy that the environment names would connect where we do not.
                 trust_env=False,
@@ -164,9 +165,16 @@ class Sender:
 
 
 @cache
-def _roots() -> ssl.SSLContext:
-    """Reading the system's certificates takes some 20 ms: once is enough."""
-    return ssl.create_default_context()
+def _roots(ca_file: str) -> ssl.SSLContext:
+    """Reading the system's certificates takes some 20 ms: once is enough.
+
+    Raises:
+        OSError: the file of further roots cannot be read, or is none.
+    """
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 async def _read_a_little(answer: httpx.Response) -> None:

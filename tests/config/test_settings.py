@@ -30,6 +30,12 @@ def test_the_data_folder_is_relative_to_the_settings_file(tmp_path: Path) -> Non
     assert data_folder(load_settings(path), path) == tmp_path / "kept"
 
 
+def test_files_of_roots_are_beside_the_settings_file(tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_text("")
+    settings = load_settings(write(tmp_path, '[events]\nca_file = "root.pem"\n[mail]\nca_file = "root.pem"'))
+    assert settings.events.ca_file == settings.mail.ca_file == str(tmp_path / "root.pem")
+
+
 def test_ports_and_listeners_can_be_chosen(tmp_path: Path) -> None:
     path = write(
         tmp_path,
@@ -54,6 +60,10 @@ def test_ports_and_listeners_can_be_chosen(tmp_path: Path) -> None:
         ("[[sip.listeners]]\ntransport = 'tls'\nhost = '::1'", "$.tls.certificate"),
         ("[sip]\nlisteners = []", "at least one"),
         ("[sip]\nrealm = 'a\"b'", "$.sip.realm"),
+        ("[sip]\ndigest_algorithms = []", "$.sip.digest_algorithms"),
+        ("[sip]\ndigest_algorithms = ['SHA-1']", "$.sip.digest_algorithms[0]"),
+        ("[events]\nca_file = 'none.pem'", "$.events.ca_file"),
+        ("[mail]\nca_file = 'none.pem'", "$.mail.ca_file"),
         (
             "[[sip.listeners]]\ntransport = 'tcp'\nhost = '::1'\n[[sip.listeners]]\ntransport = 'tls'\nhost = '::1'\n"
             "[tls]\ncertificate = 'c'\nprivate_key = 'k'",
