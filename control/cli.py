@@ -10,12 +10,13 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from config.settings import SettingsError
-from control.apply import ApplyError, Plan, Step, read_file
+from control.apply import Plan, Step
+from control.apply_file import ApplyError, read_file
 from control.cli_billing import invoice
 from control.cli_calls import calls, cdr
 from control.cli_common import (
@@ -110,7 +111,7 @@ def apply(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring customers, endpoints, vendors, cards … to what a file says. Prints the difference first."""
+    """Bring customers, vendors, cards, packages … to what a file says. Prints the difference first."""
     client = connect()
     plan = Plan(client, read_file(file), with_secrets=set_passwords)
     steps = plan.steps()
@@ -125,6 +126,9 @@ def apply(
                     plan.run(step, progress)
             except ApiError as error:
                 raise CommandError(f"{step.wanted.label}: {error} ({number - 1} of {len(steps)} done)") from error
+            finally:
+                for note in plan.take_notes():
+                    err.print(note, markup=False)
     if as_json:
         print_json({"differences": [step.as_json() for step in steps], "applied": not dry_run})
     elif steps and not dry_run:
@@ -176,12 +180,17 @@ def _print_decision(answer: dict[str, Any]) -> None:
         print_table("", list(columns), [[each.get(field) for field in columns.values()] for each in candidates])
 
 
+_MARKS: Final = {
+    "create": "[green]+[/green]",
+    "change": "[yellow]~[/yellow]",
+    "load": "[cyan]↑[/cyan]",
+    "revise": "[cyan]↑[/cyan]",
+}
+
+
 def _print_step(step: Step) -> None:
-    mark = {"create": "[green]+[/green]", "change": "[yellow]~[/yellow]", "load": "[cyan]↑[/cyan]"}[step.action]
-    out.print(f"{mark} {step.wanted.label}", soft_wrap=True)
-    for name, (old, new) in step.changes.items():
-        if name == "password":
-            old, new = None, "(set)"
+    out.print(f"{_MARKS[step.action]} {step.wanted.label}", soft_wrap=True)
+    for name, (old, new) in step.shown().items():
         shown = f"{new}" if old is None else f"{old} → {new}"
         out.print(f"    {name}: {shown}", markup=False, soft_wrap=True)
 

@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 import config
-from control.apply import ApplyError, Plan, read_file
+from control.apply import Plan
+from control.apply_file import ApplyError, read_file
 from control.client import ApiClient, ApiError
 
 EXAMPLE: Final = Path(config.__file__).parent / "example" / "example.toml"

@@ -18,7 +18,8 @@ from typing import Any, Final
 import msgspec
 
 from config.settings import Api, Hold, Journal, Listener, Liveness, Log, Settings, Sip, Timers, Trace
-from control.apply import Plan, read_file
+from control.apply import Plan
+from control.apply_file import read_file
 from control.client import ApiClient, ApiError
 from control.drill.carrier import HOST, write_carrier
 from control.drill.endpoint import Address

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import config
-from control.apply import ApplyError, read_file
+from control.apply_file import ApplyError, read_file
 
 EXAMPLE = Path(config.__file__).parent / "example" / "example.toml"
 

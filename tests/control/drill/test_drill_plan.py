@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 from random import Random
 
-from control.apply import read_file
+from control.apply_file import read_file
 from control.drill.carrier import CUSTOMERS, VENDORS, destination_of, write_carrier
 from control.drill.plan import ENDINGS, draw_calls, serial_of
 
