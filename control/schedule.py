@@ -158,6 +158,7 @@ def _clients_due() -> ColumnElement[Any]:
     parts = [
         (c.starts_at_ms, c.status == "scheduled"),
         ends,
+        (c.decommission_at_ms, c.status == "new"),
         (c.suspend_at_ms, c.status == "active"),
         (c.reactivate_at_ms, c.status == "suspended"),
     ]

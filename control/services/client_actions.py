@@ -14,7 +14,7 @@ from control.services import occupancies
 from control.services.clients import CLIENTS, Client, Kind
 from control.services.context import Change, Context
 from control.services.days import DayText, begin_ms, parse_day
-from control.services.errors import Conflict, FieldError, invalid
+from control.services.errors import Conflict, FieldError, invalid, named_as
 from control.services.fields import Moment
 from control.services.periods import day_at
 
@@ -44,14 +44,16 @@ async def suspend(ctx: Context, client_id: int, new: SuspendNew, expected: int |
     else:
         await _check_status(ctx, client_id, ("active", "scheduled"), "suspended")
         sent |= {"suspend_at": new.at}
-    return await CLIENTS.update(ctx, client_id, sent, expected)
+    with named_as("", {"suspend_at": "at", "reactivate_at": "until"}):
+        return await CLIENTS.update(ctx, client_id, sent, expected)
 
 
 async def reactivate(ctx: Context, client_id: int, new: When, expected: int | None) -> Client:
     """End a suspension, now or at a time; a suspension that has not begun is taken back."""
     client = await CLIENTS.get(ctx, client_id)
     if new.at is not None:
-        return await CLIENTS.update(ctx, client_id, {"reactivate_at": new.at}, expected)
+        with named_as("", {"reactivate_at": "at"}):
+            return await CLIENTS.update(ctx, client_id, {"reactivate_at": new.at}, expected)
     sent: dict[str, Any] = {"suspend_at": None, "reactivate_at": None}
     if client.status == "suspended":
         sent["status"] = "active"
@@ -77,7 +79,8 @@ async def decommission(ctx: Context, client_id: int, new: When, expected: int | 
     sent: dict[str, Any] = {"status": "inactive"} if new.at is None else {"decommission_at": new.at}
     if new.at is not None:
         await _check_status(ctx, client_id, ("new", "scheduled", "active", "suspended"), "inactive")
-    return await CLIENTS.update(ctx, client_id, sent, expected)
+    with named_as("", {"decommission_at": "at"}):
+        return await CLIENTS.update(ctx, client_id, sent, expected)
 
 
 async def cancel_decommission(ctx: Context, client_id: int, expected: int | None) -> Client:

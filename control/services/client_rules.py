@@ -67,7 +67,9 @@ def resolve(wanted: Wanted, before: RowMapping | None, now_ms: int) -> dict[str,
         raise invalid("contract_end", "not after start_date")
     end_ms("end_date", wanted.end_date, zone)
     end_date = _end_date(start_date, wanted, before)
-    _check_start(wanted.status, before, starts_at_ms, now_ms)
+    _check_end(start_date, end_date, zone, before)
+    _check_start(wanted.status, before, start_date, starts_at_ms, now_ms)
+    _check_contract(wanted, before, contract_ms, now_ms)
     _check_dates(wanted, before, now_ms)
     ends = [ms for ms in (contract_ms, wanted.decommission_at_ms) if ms is not None]
     ends_at_ms = min(ends, default=None)
@@ -122,21 +124,32 @@ def check_move(was: Status, status: Status) -> None:
 def _end_date(start_date: str | None, wanted: Wanted, before: RowMapping | None) -> str | None:
     if start_date is None:
         return wanted.end_date
-    made = _default_end(start_date, wanted.time_zone)
+    made = default_end(start_date, wanted.time_zone)
     if before is None or before["start_date"] is None:
         return made if wanted.end_date is None else wanted.end_date
     if before["start_date"] == start_date or wanted.end_date != before["end_date"]:
         return wanted.end_date
-    old = _default_end(before["start_date"], before["time_zone"])
+    old = default_end(before["start_date"], before["time_zone"])
     return made if wanted.end_date == old else wanted.end_date
 
 
-def _default_end(start_date: str, time_zone: str) -> str:
+def default_end(start_date: str, time_zone: str) -> str:
     """A year after the start; never beyond the last day that a client may name."""
     return min(year_after(day_of("start_date", start_date, time_zone)), date(YEAR_MAX, 12, 31)).isoformat()
 
 
-def _check_start(status: Status, before: RowMapping | None, starts_at_ms: int | None, now_ms: int) -> None:
+def _check_end(start_date: str | None, end_date: str | None, zone: str, before: RowMapping | None) -> None:
+    if start_date is None or end_date is None:
+        return
+    if before is not None and (before["start_date"], before["end_date"]) == (start_date, end_date):
+        return
+    if day_of("end_date", end_date, zone) <= day_of("start_date", start_date, zone):
+        raise invalid("end_date", "not after start_date")
+
+
+def _check_start(
+    status: Status, before: RowMapping | None, start_date: str | None, starts_at_ms: int | None, now_ms: int
+) -> None:
     was = None if before is None else before["status"]
     is_waiting = starts_at_ms is not None and starts_at_ms > now_ms
     is_dated_anew = before is None or before["starts_at_ms"] != starts_at_ms
@@ -145,8 +158,19 @@ def _check_start(status: Status, before: RowMapping | None, starts_at_ms: int | 
             raise invalid("start_date", "needed with status scheduled")
         if not is_waiting:
             raise invalid("start_date", "not in the future, as status scheduled wants it")
-    if status == "active" and was in (None, "new", "scheduled") and is_waiting:
-        raise invalid("status", "start_date is in the future: scheduled becomes active by itself")
+    if status in ("active", "suspended") and is_waiting:
+        if before is None or was in ("new", "scheduled"):
+            raise invalid("status", "start_date is in the future: scheduled becomes active by itself")
+        if before["start_date"] != start_date:
+            raise invalid("start_date", "in the future, and the client has begun")
+
+
+def _check_contract(wanted: Wanted, before: RowMapping | None, contract_ms: int | None, now_ms: int) -> None:
+    """A contract that is entered now is not over: by a slip of the pen the client would lose all that it has."""
+    if contract_ms is None or contract_ms > now_ms or wanted.status not in ("scheduled", "active", "suspended"):
+        return
+    if before is None or before["status"] == "new" or before["contract_end"] != wanted.contract_end:
+        raise invalid("contract_end", "is over already; to end the client now decommission it")
 
 
 def _check_dates(wanted: Wanted, before: RowMapping | None, now_ms: int) -> None:
@@ -158,14 +182,14 @@ def _check_dates(wanted: Wanted, before: RowMapping | None, now_ms: int) -> None
         if wanted.status == "inactive":
             raise invalid(name, "an inactive client stays as it is")
         if at_ms <= now_ms:
-            raise invalid(name, "not in the future; for now set the status itself")
+            raise invalid(name, "not in the future")
     back_ms, stop_ms = wanted.reactivate_at_ms, wanted.suspend_at_ms
     if back_ms is None or _is_as_before(before, "reactivate_at_ms", back_ms):
         return
     if wanted.status != "suspended" and stop_ms is None:
-        raise invalid("reactivate_at", "the client is not suspended, and no suspend_at says that it will be")
+        raise invalid("reactivate_at", "the client is not suspended, and no suspension is scheduled")
     if stop_ms is not None and back_ms <= stop_ms:
-        raise invalid("reactivate_at", "not after suspend_at")
+        raise invalid("reactivate_at", "not after the suspension begins")
 
 
 def _is_as_before(before: RowMapping | None, column: str, value: int | None) -> bool:

@@ -8,8 +8,6 @@ takes back all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -18,12 +16,13 @@ from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
 from control.services import client_endings
+from control.services.client_rules import default_end
 from control.services.client_users import CLIENT_USERS, ClientUserNew, ClientUserShown, UserRole
 from control.services.clients import CLIENTS, ClientNew, ClientShown, CountryCode, Day, ExternalId, Kind
 from control.services.context import Change, Context
 from control.services.customers import CUSTOMERS, CustomerNew
-from control.services.days import DayText
-from control.services.errors import Conflict, FieldError, Invalid, invalid
+from control.services.days import DayText, begin_ms
+from control.services.errors import Conflict, FieldError, Invalid, invalid, named_as
 from control.services.fields import Currency, Id, Label, Name, Notes, Percent
 from control.services.hosts import Host
 from control.services.networks import NETWORKS, NetworkNew, NetworkShown, Vlan
@@ -185,7 +184,7 @@ async def save(ctx: Context, client_id: int, step: Step, new: Any, expected: int
         if step == "client":
             await _save_client(ctx, change, row, new)
         elif step == "dates":
-            await CLIENTS.update_in(ctx, change, client_id, msgspec.to_builtins(new))
+            await _save_dates(ctx, change, row, new)
         elif step == "offices":
             await _replace(ctx, change, OCCUPANCIES, client_id, OccupancyNew, new.items)
         elif step == "products":
@@ -239,6 +238,14 @@ async def _save_client(ctx: Context, change: Change, row: RowMapping, new: Clien
     await CLIENTS.update_in(ctx, change, row["id"], msgspec.to_builtins(new))
 
 
+async def _save_dates(ctx: Context, change: Change, row: RowMapping, new: DatesStep) -> None:
+    """An end that is left out is a year after the start, also where another was entered before."""
+    begin_ms("start_date", new.start_date, row["time_zone"])
+    end_date = new.end_date or default_end(new.start_date, row["time_zone"])
+    sent = {**msgspec.to_builtins(new), "end_date": end_date}
+    await CLIENTS.update_in(ctx, change, row["id"], sent)
+
+
 async def _save_account(ctx: Context, change: Change, row: RowMapping, new: TelephonyStep) -> None:
     """Make or link the customer account, where the step names one that is not the client's yet."""
     if new.customer_id is not None and new.new_customer is not None:
@@ -248,7 +255,7 @@ async def _save_account(ctx: Context, change: Change, row: RowMapping, new: Tele
         account = CustomerNew(
             name=new.new_customer, client_id=row["id"], currency=row["currency"], time_zone=row["time_zone"]
         )
-        with _at("new_customer", {"name": "", "client_id": ""}):
+        with named_as("new_customer", {"name": "", "client_id": ""}):
             await CUSTOMERS.create_in(ctx, change, account)
     elif new.customer_id is not None and new.customer_id != linked:
         customer = (
@@ -261,7 +268,7 @@ async def _save_account(ctx: Context, change: Change, row: RowMapping, new: Tele
         if customer["client_id"] is not None:
             detail = "The customer is another client's account."
             raise Conflict(detail, errors=[FieldError("customer_id", detail)])
-        with _at("customer_id", {"client_id": ""}):
+        with named_as("customer_id", {"client_id": ""}):
             await CUSTOMERS.update_in(ctx, change, new.customer_id, {"client_id": row["id"]})
 
 
@@ -271,7 +278,7 @@ async def _replace(
     """Let these be all that the client has of a noun: nothing of it has begun."""
     await _clear(change, noun, client_id)
     for n, item in enumerate(items):
-        with _at(f"items[{n}]"):
+        with named_as(f"items[{n}]"):
             await noun.create_in(ctx, change, _new(kind, client_id, item))
 
 
@@ -295,7 +302,7 @@ async def _match(
             await noun.archive_in(change, row["id"])
     saved = []
     for n, (name, item) in enumerate(zip(named, items, strict=True)):
-        with _at(f"items[{n}]"):
+        with named_as(f"items[{n}]"):
             if name in known:
                 saved.append(await noun.update_in(ctx, change, known[name]["id"], msgspec.to_builtins(item)))
             else:
@@ -310,25 +317,6 @@ async def _clear(change: Change, noun: Noun[Any, Any], client_id: int) -> None:
 
 def _new(kind: Any, client_id: int, item: msgspec.Struct) -> Any:
     return msgspec.convert({**msgspec.to_builtins(item), "client_id": client_id}, kind)
-
-
-@contextmanager
-def _at(place: str, names: dict[str, str] | None = None) -> Iterator[None]:
-    """Name the fields of a refusal as the step has them; `names` are those that it calls otherwise."""
-
-    def placed(errors: tuple[FieldError, ...]) -> list[FieldError]:
-        found = []
-        for error in errors:
-            path = (names or {}).get(error.path, error.path)
-            found.append(FieldError(f"{place}.{path}" if path else place, error.reason))
-        return found
-
-    try:
-        yield
-    except Invalid as error:
-        raise Invalid(placed(error.errors)) from error
-    except Conflict as error:
-        raise Conflict(str(error), errors=placed(error.errors), references=error.references) from error
 
 
 async def _open_row(tx: Tx, client_id: int) -> RowMapping:

@@ -17,6 +17,7 @@ from control.services import client_endings, occupancies, telephone_services
 from control.services.client_rules import MOVES, OWN_DATES, Status, Wanted, check_management, check_move, resolve
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
+from control.services.days import day_of
 from control.services.errors import Conflict, Reference, invalid
 from control.services.fields import (
     Currency,
@@ -34,6 +35,7 @@ from control.services.nouns import Noun
 from control.services.outbox import emit
 from control.services.pages import ListQuery, Page, read_page
 from control.services.periods import day_at
+from control.services.purchases import PURCHASES
 from control.services.records import client_record
 from control.services.telephone_services import Prefix
 from control.store import tables
@@ -169,6 +171,8 @@ class Clients(Noun[ClientNew, Client]):
         before = await self.row(change.tx, row_id)
         changed = await super().update_in(ctx, change, row_id, sent, expected)
         row = await self.row(change.tx, row_id)
+        if before["status"] in ("new", "scheduled") and row["status"] != "inactive":
+            await _follow_start(ctx, change, before, row)
         if row["end_date"] != before["end_date"] and row["status"] != "inactive":
             await occupancies.follow_client(ctx, change, row)
         if any(row[name] != before[name] for name in ("country_code", "premium_prefixes")):
@@ -286,6 +290,16 @@ class Clients(Noun[ClientNew, Client]):
 CLIENTS: Final = Clients()
 
 
+async def _follow_start(ctx: Context, change: Change, before: RowMapping, row: RowMapping) -> None:
+    """Let what was to begin with the client begin on its new first day; what has a day of its own does not move."""
+    if before["start_date"] is None or row["start_date"] is None:
+        return
+    was, day = (day_of("start_date", each["start_date"], each["time_zone"]).isoformat() for each in (before, row))
+    if was != day:
+        await occupancies.follow_start(ctx, change, row["id"], was, day)
+        await PURCHASES.follow_start(change, row["id"], was, day)
+
+
 async def run_due(ctx: Context) -> int:
     """Bring every client to the status that its dates ask for by now; how many changed.
 
@@ -312,10 +326,11 @@ async def run_due(ctx: Context) -> int:
 def _is_due(now_ms: int) -> Any:
     c = tables.clients.c
     is_over = c.status.in_(("scheduled", "active", "suspended")) & (c.ends_at_ms <= now_ms)
+    is_given_up = (c.status == "new") & (c.decommission_at_ms <= now_ms)
     begins = (c.status == "scheduled") & (c.starts_at_ms <= now_ms)
     stops = (c.status == "active") & (c.suspend_at_ms <= now_ms)
     returns = (c.status == "suspended") & (c.reactivate_at_ms <= now_ms)
-    return is_over | begins | stops | returns
+    return is_over | is_given_up | begins | stops | returns
 
 
 def _what_is_due(row: RowMapping, now_ms: int) -> dict[str, Any]:
@@ -326,6 +341,8 @@ def _what_is_due(row: RowMapping, now_ms: int) -> dict[str, Any]:
 
     status = row["status"]
     if status in ("scheduled", "active", "suspended") and is_over("ends_at_ms"):
+        return {"status": "inactive"}
+    if status == "new" and is_over("decommission_at_ms"):
         return {"status": "inactive"}
     if status == "scheduled" and is_over("starts_at_ms"):
         return {"status": "active"}

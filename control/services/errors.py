@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -90,3 +90,22 @@ def gathered(found: list[FieldError]) -> Iterator[None]:
         yield
     except Invalid as error:
         found.extend(error.errors)
+
+
+@contextmanager
+def named_as(place: str, names: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Name the fields of a refusal as the request has them: below `place`, and by the `names` that it has for them."""
+
+    def placed(errors: tuple[FieldError, ...]) -> list[FieldError]:
+        found = []
+        for error in errors:
+            path = (names or {}).get(error.path, error.path)
+            found.append(FieldError(".".join(part for part in (place, path) if part), error.reason))
+        return found
+
+    try:
+        yield
+    except Invalid as error:
+        raise Invalid(placed(error.errors)) from error
+    except Conflict as error:
+        raise Conflict(str(error), errors=placed(error.errors), references=error.references) from error

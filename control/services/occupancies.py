@@ -236,6 +236,13 @@ async def follow_client(ctx: Context, change: Change, client: RowMapping) -> Non
             await OCCUPANCIES.update_in(ctx, change, row["id"], {"start_date": row["start_date"]})
 
 
+async def follow_start(ctx: Context, change: Change, client_id: int, was: str, day: str) -> None:
+    """Bring what was to begin on the client's first day to its new one; 409 where somebody else has the room then."""
+    for row in await OCCUPANCIES.rows_of(change.tx, "client_id", client_id):
+        if row["start_date"] == was:
+            await OCCUPANCIES.update_in(ctx, change, row["id"], {"start_date": day})
+
+
 async def still_held(tx: Tx, client_id: int, day: date) -> list[RowMapping]:
     """Occupancies of a client that last beyond a day, with the rooms' names; the earliest first."""
     c = occupancies.c

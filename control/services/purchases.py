@@ -155,6 +155,15 @@ class Purchases(Noun[PurchaseNew, Purchase]):
         written = await self.write(change, row, values)
         return await self._announce(change, "cancel", row, written)
 
+    async def follow_start(self, change: Change, client_id: int, was: str, day: str) -> None:
+        """Bring what was to begin on the first day of a client, which has not begun, to its new one."""
+        for row in await self.rows_of(change.tx, "client_id", client_id):
+            if row["start_date"] != was:
+                continue
+            if row["end_date"] is not None and row["end_date"] < day:
+                raise invalid("start_date", f"{row['name']} was bought through {row['end_date']}, before it")
+            await self._announce(change, "update", row, await self.write(change, row, {"start_date": day}))
+
 
 PURCHASES: Final = Purchases()
 
