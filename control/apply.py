@@ -18,6 +18,7 @@ from control import apply_dids
 from control.apply_file import ApplyError, Elsewhere, Fields, Wanted
 from control.apply_kinds import CONTRACTS, DIDS, GROUPS, ONCE, PAYMENTS, SECRETS, WEBHOOKS
 from control.apply_names import Names
+from control.apply_schema import Schema
 from control.apply_values import hidden, is_same, shown_text
 from control.client import ApiClient
 
@@ -58,12 +59,16 @@ class Plan:
         Raises:
             ApplyError: the file asks for what cannot be; then nothing is done of it.
         """
+        schema = Schema(self._client)
         for wanted in self._wanted:
+            schema.check(wanted)
             self._names.check(wanted)
         found: list[Step] = []
         for wanted in self._wanted:
             found += self._compare(wanted)
         for step in found:
+            if step.action == "create":
+                schema.check_whole(step.wanted)
             _check_elsewhere(step)
         return found
 

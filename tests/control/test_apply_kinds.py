@@ -233,6 +233,9 @@ def test_what_differs_is_named_and_changed_and_nothing_else(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
+        ('name = "Ann"', 'nmae = "Ann"', "nmae is not known here; use name, email, phone"),
+        ('area = "asr"\n', "", "alert Vendor trouble: area is missing"),
+        ('phone = "+44', 'customer_id = 1\nphone = "+44', "customer_id is not known here"),
         ('package = "Flat 100"', 'package = "Flat 200"', 'package: there is no package "Flat 200"'),
         ('webhook = "Operations"', 'webhook = "Nobody"', 'recipients: there is no webhook "Nobody"'),
         ('[{ webhook = "Operations" }]', '[{ fax = "1" }]', "recipients: use { email"),
@@ -244,7 +247,21 @@ def test_what_differs_is_named_and_changed_and_nothing_else(tmp_path: Path, monk
         ('secret_file = "operations.secret"', 'secret_file = "no/such"', "cannot be written"),
         ('rate_card = "Carrier buy"', 'rate_card = "Other buy"', 'there is no rate card "Other buy"'),
     ],
-    ids=("package", "webhook", "recipient", "sip_user", "did", "env", "file", "kept", "folder", "revision"),
+    ids=(
+        "unknown",
+        "missing",
+        "own id",
+        "package",
+        "webhook",
+        "recipient",
+        "sip_user",
+        "did",
+        "env",
+        "file",
+        "kept",
+        "folder",
+        "revision",
+    ),
 )
 def test_a_file_that_asks_for_what_cannot_be_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, reason: str
@@ -307,7 +324,7 @@ def test_the_command_shows_what_it_will_do_and_no_secret(tmp_path: Path, monkeyp
     tandem = Installation(tmp_path)
     tandem.start()
     try:
-        assert 'there is no sip user "alice"' in tandem.tandem("apply", business, status=2)
+        assert 'there is no provider "Meridian"' in tandem.tandem("apply", business, status=2)
         tandem.tandem("apply", str(folder / "example.toml"))
         dry = tandem.tandem("apply", business, "--dry-run")
         as_json = tandem.tandem("apply", business, "--dry-run", "--json")
