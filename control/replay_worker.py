@@ -16,13 +16,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, or_, select
 
-from control.own_process import end_with
 from control.services.replay_calls import PastCall, Replayer
 from control.services.replay_job import ReplayJob, Told
 from control.services.replay_sums import ReplaySums
 from control.services.revision_history import records_between
 from control.store import tables
 from control.store.engine import Store, open_store
+from control.with_parent import end_with
 
 NICENESS: Final = 10
 PAGE_CALLS: Final = 1_000

@@ -8,7 +8,6 @@ or a signal arrives.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import site
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import SettingsError, data_folder, load_settings
+from control.with_parent import tied_to_us
 
 RESTART_DELAY_MIN_S: Final = 0.2
 RESTART_DELAY_MAX_S: Final = 15.0
@@ -31,7 +31,6 @@ CONTROL_STOP_S: Final = 10.0
 """The control process has this long to read the rest of the journal after the switch ended."""
 EXIT_MISTAKE: Final = 2
 """A child's exit status for a mistake that no restart mends: bad settings, a port in use."""
-PR_SET_PDEATHSIG: Final = 1
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -183,16 +182,13 @@ def child_environment() -> dict[str, str]:
 
 
 def _before_exec(mask: set[signal.Signals | int]) -> Callable[[], None]:
-    """What a child does between fork and exec; the library is loaded ahead, since a fork may not."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
+    """What a child does between fork and exec."""
+    tie = tied_to_us()
 
     def prepare() -> None:
         # A killed parent takes its children along: a second Tandem finds its ports free. Calls lose
         # nothing by it, since the journal is written before each message leaves.
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+        tie()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     return prepare

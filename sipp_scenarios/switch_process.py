@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from config.settings import Settings
+from config.writing import as_toml
 from switch.journal_read import JournalReader
 from switch.records import CallEnded, Cdr
 from switch.snapshot import Snapshot
@@ -113,17 +114,3 @@ class SwitchProcess:
                 await self._process.wait()
         assert self._process.returncode is not None
         return self._process.returncode
-
-
-def as_toml(settings: Settings) -> str:
-    """Settings as a file that `config.settings.load_settings` reads back to the same."""
-    fields = msgspec.to_builtins(settings)
-    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in fields.items())
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_toml_value(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    return msgspec.json.encode(value).decode()

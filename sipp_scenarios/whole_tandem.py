@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import Api, Listener, Settings, Sip, Trace
+from config.writing import as_toml
 from sipp_scenarios.prices import Price
-from sipp_scenarios.switch_process import ROOT, as_toml
+from sipp_scenarios.switch_process import ROOT
 from sipp_scenarios.traps import free_ports
 
 HOST = "127.0.0.1"

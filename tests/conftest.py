@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.fakes.databases import SQLITE, Database, PostgresDatabase
+from tests.fakes.installation import Installation
 from tests.fakes.postgres import shared_server
 
 
@@ -20,6 +22,20 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     made = PostgresDatabase()
     yield made
     asyncio.run(made.close())
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    """A whole Tandem that is not started yet: its settings may still be changed."""
+    made = Installation(tmp_path)
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def tandem(installation: Installation) -> Installation:
+    installation.start()
+    return installation
 
 
 @pytest.fixture(scope="session", autouse=True)

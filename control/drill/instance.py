@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import signal
 import socket
 import subprocess
@@ -15,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from config.settings import Api, Hold, Journal, Listener, Liveness, Log, Settings, Sip, Timers, Trace
+from config.writing import as_toml
 from control.apply import Plan
 from control.apply_file import read_file
 from control.client import ApiClient, ApiError
 from control.drill.carrier import HOST, write_carrier
 from control.drill.endpoint import Address
 from control.places import KEY_FILE
-from control.supervisor import PR_SET_PDEATHSIG, child_environment
+from control.supervisor import child_environment
+from control.with_parent import tied_to_us
 
 START_S: Final = 60.0
 STOP_S: Final = 45.0
@@ -64,7 +62,7 @@ class Instance:
                 stderr=log,
                 env=child_environment(),
                 start_new_session=True,
-                preexec_fn=_end_with_us(),
+                preexec_fn=tied_to_us(),
             )
         self.starts += 1
 
@@ -187,20 +185,6 @@ def _settings(sip: int, api: int) -> Settings:
     )
 
 
-def as_toml(settings: Settings) -> str:
-    """Settings as a file that `config.settings.load_settings` reads back to the same."""
-    fields = msgspec.to_builtins(settings)
-    return "".join(f"{name} = {_toml_value(value)}\n" for name, value in fields.items())
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_toml_value(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    return msgspec.json.encode(value).decode()
-
-
 def free_ports(count: int) -> list[int]:
     """Ports that are free on UDP and TCP now; taken together, so that all differ."""
     ports: list[int] = []
@@ -244,15 +228,3 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except (OSError, IndexError):
         return False
-
-
-def _end_with_us() -> Callable[[], None]:
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare

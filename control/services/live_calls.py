@@ -158,32 +158,11 @@ async def simulate(ctx: Context, asked: SimulationNew) -> Simulation:
         raise invalid("source_ip", "needed, unless username is given; not both")
     source_ip = address_text("source_ip", asked.source_ip) if asked.source_ip else ""
     at_ms = None if asked.at is None else moment_ms("at", asked.at)
+    call: dict[str, Any] = {**msgspec.structs.asdict(asked), "source_ip": source_ip, "at_ms": at_ms}
+    del call["at"]
     if at_ms is not None and at_ms < ctx.now_ms():
-        past = Simulate(
-            id=0,
-            dialled=asked.dialled,
-            cli=asked.cli,
-            source_ip=source_ip,
-            transport=asked.transport,
-            username=asked.username,
-            at_ms=at_ms,
-            pai=asked.pai,
-            is_private=asked.is_private,
-            codecs=asked.codecs,
-        )
-        return _simulation(await simulate_past(ctx, past, at_ms))
-    found = await ctx.switch.simulate(
-        dialled=asked.dialled,
-        cli=asked.cli,
-        source_ip=source_ip,
-        transport=asked.transport,
-        username=asked.username,
-        at_ms=at_ms,
-        pai=asked.pai,
-        is_private=asked.is_private,
-        codecs=asked.codecs,
-    )
-    return _simulation(found)
+        return _simulation(await simulate_past(ctx, Simulate(id=0, **call), at_ms))
+    return _simulation(await ctx.switch.simulate(**call))
 
 
 def _is_wanted(call: LiveCall, query: CallQuery) -> bool:

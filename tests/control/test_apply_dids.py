@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,14 +45,6 @@ destinations = [
 [dids.442079460778]
 provider = "Carrier"
 """
-
-
-@pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    installation.start()
-    yield installation
-    installation.kill()
 
 
 def test_numbers_are_made_changed_and_handed_over_and_the_second_run_does_nothing(

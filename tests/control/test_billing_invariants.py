@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from control.services.billing_checks import BILLING_CHECKS
 from control.services.store_checks import run_check
-from tests.control.test_invariants import DROP
+from tests.control.test_invariants import break_store
 from tests.fakes.billing import assign, call_at, invoice, make, make_package, march, pass_time, store_calls
 from tests.fakes.control import ControlPlane, with_control
 from tests.fakes.databases import Database
@@ -85,10 +84,7 @@ def test_each_broken_rule_is_found_with_its_rows(
     @with_control
     async def run(plane: ControlPlane) -> None:
         await fill(plane)
-        async with plane.store.begin() as tx:
-            for drop in DROP["sqlite" if plane.store.is_sqlite else "postgresql"]:
-                await tx.execute(text(drop))
-            await tx.execute(text(statement))
+        await break_store(plane, statement)
         seen = await violated(plane)
         assert {name: seen.get(name) for name in found} == found
 

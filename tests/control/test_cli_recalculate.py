@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,6 @@ from tests.fakes.example_calls import cdrs_by_call_id, example_vendor, whole_cal
 from tests.fakes.installation import Installation
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    installation.start()
-    yield installation
-    installation.kill()
 
 
 def customer(tandem: Installation) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ EXAMPLE = Path(config.__file__).parent / "example" / "example.toml"
 
 
 @pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    yield installation
-    installation.kill()
+def tandem(installation: Installation) -> Installation:
+    """Not started yet."""
+    return installation
 
 
 def balance(tandem: Installation) -> tuple[str, bool]:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,9 @@ EXAMPLE = Path(config.__file__).parent / "example" / "example.toml"
 
 
 @pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    yield installation
-    installation.kill()
+def tandem(installation: Installation) -> Installation:
+    """Not started yet."""
+    return installation
 
 
 def example_with_vendor_at(folder: Path, port: int) -> Path:

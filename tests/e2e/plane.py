@@ -21,9 +21,10 @@ from typing import Literal, TypeVar
 import msgspec
 
 from config.settings import Hold, Journal, Limits, Listener, Liveness, Settings, Sip, Timers, Tls, Trace
+from config.writing import as_toml
 from sipp_scenarios.places import PORT, TLS_PORT, Place
 from sipp_scenarios.prices import compile_decks
-from sipp_scenarios.switch_process import ROOT, as_toml
+from sipp_scenarios.switch_process import ROOT
 from sipp_scenarios.traps import free_loopback_block
 from switch.frames import Account, JournalIngested, ListCalls, LiveCall, ReadAccounts, ReadStats, Reply, Request, Stats
 from switch.journal_read import JournalReader

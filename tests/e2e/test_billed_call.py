@@ -42,16 +42,14 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture
-def tandem(tmp_path: Path, mailbox: Mailbox) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
+def tandem(installation: Installation, mailbox: Mailbox) -> Installation:
     more = (
         f'\n[billing]\nseller_name = "Tandem Ltd"\n[mail]\nhost = "127.0.0.1"\nport = {mailbox.port}\n'
         'security = "none"\nsender = "tandem@example.net"\n'
     )
     installation.config.write_text(installation.config.read_text() + more)
     installation.start()
-    yield installation
-    installation.kill()
+    return installation
 
 
 def test_a_call_and_a_package_are_charged_invoiced_and_mailed_once_through_a_kill(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,14 +37,6 @@ MARGIN_S = 0.05
 class Scene(NamedTuple):
     client: int
     customer: int
-
-
-@pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    installation.start()
-    yield installation
-    installation.kill()
 
 
 def set_up(tandem: Installation, api: ApiClient, place: Place, folder: Path) -> Scene:

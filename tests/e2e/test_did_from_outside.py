@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,6 @@ pytestmark = pytest.mark.slow
 
 PROVIDER, PBX = "127.0.0.2", "127.0.0.3"
 NUMBER = "442079460777"
-
-
-@pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    installation.start()
-    yield installation
-    installation.kill()
 
 
 def make_did(tandem: Installation, folder: Path, pbx_port: int) -> dict[str, Any]:

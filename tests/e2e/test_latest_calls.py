@@ -10,7 +10,6 @@ import socket
 import urllib.parse
 import urllib.request
 import xml.dom.minidom
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,7 @@ NUMBER = "1234442071000001"
 
 
 @pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
+def tandem(installation: Installation) -> Installation:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,8 +34,7 @@ def tandem(tmp_path: Path) -> Iterator[Installation]:
     listener = 'host = "127.0.0.1"\nport = '
     installation.config.write_text(installation.config.read_text().replace(f"{listener}0", f"{listener}{port}"))
     installation.start()
-    yield installation
-    installation.kill()
+    return installation
 
 
 def fetch(tandem: Installation, path: str) -> tuple[str, dict[str, str]]:

@@ -40,11 +40,9 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def tandem(tmp_path: Path, server: PostgresServer) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
+def tandem(installation: Installation, server: PostgresServer) -> Installation:
     use(installation, server)
-    yield installation
-    installation.kill()
+    return installation
 
 
 def use(installation: Installation, server: PostgresServer) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,17 +22,15 @@ CALLS = 5
 
 
 @pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
+def tandem(installation: Installation) -> Installation:
     """On a port that stays, since calls outlive processes here; calls are kept at its end."""
-    installation = Installation(tmp_path)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     head, _, tail = SETTINGS.rpartition("port = 0")
     installation.config.write_text(f'drain_calls = "keep"\n{head}port = {port}{tail}')
     installation.start()
-    yield installation
-    installation.kill()
+    return installation
 
 
 def live(tandem: Installation) -> set[str] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from config.settings import Journal
 from switch.journal_read import JournalCorrupt
 from switch.segments import MARK, segment_path
+from tests.e2e.books import check_cdrs
 from tests.e2e.peer import Dialog, Peer, Seen, answered_call, hang_up
 from tests.e2e.plane import Plane
 
@@ -28,22 +28,6 @@ def plane(tmp_path: Path) -> Iterator[Plane]:
     made.start()
     yield made
     made.kill()
-
-
-def assert_books_are_right(plane: Plane, ended: set[str]) -> None:
-    """Every call whose BYE was answered has one CDR; none has two; times and charges belong together."""
-    cdrs = plane.cdrs()
-    seen = Counter(cdr.call_id for cdr in cdrs)
-    assert [call_id for call_id, count in seen.items() if count > 1] == []
-    assert ended - seen.keys() == set()
-    assert len({cdr.id for cdr in cdrs}) == len(cdrs)
-    for cdr in cdrs:
-        assert cdr.ended_ms >= cdr.invited_ms
-        if cdr.answered_ms is None:
-            assert cdr.gross_nanos == 0
-        else:
-            assert cdr.invited_ms <= cdr.answered_ms <= cdr.ended_ms
-            assert cdr.gross_nanos == cdr.net_nanos + cdr.tax_nanos > 0
 
 
 def test_a_failed_sync_stops_new_calls_and_ends_no_running_one(plane: Plane) -> None:
@@ -67,14 +51,14 @@ def test_a_failed_sync_stops_new_calls_and_ends_no_running_one(plane: Plane) -> 
         hang_up(dialog, caller, vendor)
         assert len([seen for seen in vendor.seen if seen.method == "INVITE"]) == 2
         # Both have ended, so both are in the journal: the second in a segment begun since.
-        assert_books_are_right(plane, {done.call_id, dialog.call_id})
+        check_cdrs(plane, {done.call_id, dialog.call_id})
         plane.assert_sound()
         plane.kill()
         plane.start()
         again, _ = answered_call(caller, vendor)
         hang_up(again, caller, vendor)
     plane.wait(lambda: again.call_id in {cdr.call_id for cdr in plane.cdrs()}, "the CDR")
-    assert_books_are_right(plane, {done.call_id, dialog.call_id, again.call_id})
+    check_cdrs(plane, {done.call_id, dialog.call_id, again.call_id})
 
 
 def test_a_full_disk_stops_new_calls_and_loses_no_record(plane: Plane) -> None:
@@ -103,7 +87,7 @@ def test_a_full_disk_stops_new_calls_and_loses_no_record(plane: Plane) -> None:
         hang_up(again, caller, vendor)
         ended = {dialog.call_id for dialog in [*calls, again]}
         plane.wait(lambda: ended <= {cdr.call_id for cdr in plane.cdrs()}, "the CDRs")
-    assert_books_are_right(plane, ended)
+    check_cdrs(plane, ended)
     plane.assert_sound()
 
 
@@ -128,7 +112,7 @@ def test_a_torn_tail_is_cut_and_named_and_what_stood_before_it_stays(plane: Plan
     plane.kill()
     plane.start()
     assert plane.log().count("journal_damaged") == 1
-    assert_books_are_right(plane, kept)
+    check_cdrs(plane, kept)
 
 
 def test_a_flipped_byte_is_named_with_its_place_and_never_read_as_money(plane: Plane) -> None:
@@ -162,7 +146,7 @@ def test_a_second_switch_on_the_same_folder_says_so_and_leaves_the_first_alone(p
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == f"switch: {plane.data}: another switch runs on this data folder\n"
-    assert_books_are_right(plane, ended_calls(plane, 1))
+    check_cdrs(plane, ended_calls(plane, 1))
 
 
 def test_a_killed_switch_starts_again_at_once_on_the_same_ports(plane: Plane) -> None:

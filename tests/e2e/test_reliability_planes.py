@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +23,12 @@ CALLS = 200
 
 
 @pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
+def tandem(installation: Installation) -> Installation:
     """On ports that stay the same from start to start."""
-    installation = Installation(tmp_path)
     api, sip = free_ports(2)
     text = installation.config.read_text().replace("port = 0", f"port = {api}", 1).replace("port = 0", f"port = {sip}")
     installation.config.write_text(text)
-    yield installation
-    installation.kill()
+    return installation
 
 
 def test_two_hundred_calls_without_a_control_process_have_cdrs_once_it_is_back(

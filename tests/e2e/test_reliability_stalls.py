@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,6 @@ from tests.fakes.example_calls import cdrs_by_call_id, example_vendor, whole_cal
 from tests.fakes.installation import Installation
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    installation.start()
-    yield installation
-    installation.kill()
 
 
 def test_a_sync_that_takes_seconds_holds_up_no_call(tmp_path: Path) -> None:

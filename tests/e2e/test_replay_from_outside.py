@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ BUY = "Meridian buy"
 
 
 @pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    yield installation
-    installation.kill()
+def tandem(installation: Installation) -> Installation:
+    """Not started yet."""
+    return installation
 
 
 def loaded(tandem: Installation, card: str, file: Path) -> int:

@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ PORTAL_PASSWORD = "portal-Passw0rd-77ae"
 ROWS = 100_000
 CALL_S = 1.0
 """Far above what a call takes, and far below what it would take to wait for a file."""
-
-
-@pytest.fixture
-def tandem(tmp_path: Path) -> Iterator[Installation]:
-    installation = Installation(tmp_path)
-    installation.start()
-    yield installation
-    installation.kill()
 
 
 def ask(tandem: Installation, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, str]:

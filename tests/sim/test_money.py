@@ -11,24 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from rating.decks import compile_deck
 from switch.records import Cdr
 from tests.fakes.world import Address
 from tests.sim.disk import journal_disk
-from tests.sim.market import CUSTOMERS, DECKS
+from tests.sim.market import CUSTOMERS
 from tests.sim.schedule import play
 
 SEEDS = int(os.environ.get("TANDEM_SIM_SEEDS", "300"))
 FIRST = int(os.environ.get("TANDEM_SIM_FIRST", "0"))
 CHUNK = 10
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("decks")
-    for name, rows in DECKS.items():
-        compile_deck(rows, made / name)
-    return made
 
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, CHUNK))

@@ -8,12 +8,11 @@ from random import Random
 import pytest
 
 from config.settings import Hold, Settings
-from rating.decks import compile_deck
 from switch.snapshot import Customer, Gateway, IngressRoute, Provider, Record
 from tests.fakes.carrier import CENT, with_
 from tests.fakes.world import CALLER, CHEAP, DEAR, SWITCH, WALL_S
 from tests.sim.disk import Disk, journal_disk
-from tests.sim.market import CUSTOMERS, DECKS, NUMBERS, PREPAID, market
+from tests.sim.market import CUSTOMERS, NUMBERS, PREPAID, market
 from tests.sim.money_world import Died, MoneyWorld
 
 BY_THE_SECOND = NUMBERS[0]
@@ -23,14 +22,6 @@ RACES = 1_000
 RACES_A_WORLD = 50
 SCHEDULES = 100
 LONGEST_S = 400.0
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("decks")
-    for name, rows in DECKS.items():
-        compile_deck(rows, made / name)
-    return made
 
 
 def prepaid_world(folder: Path, disk: Disk, seed: int, balance: int, hold: Hold) -> MoneyWorld:
