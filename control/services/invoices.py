@@ -33,6 +33,7 @@ from control.services.invoice_views import (
     values_of,
 )
 from control.services.invoicing import InvoiceProfileNew, profile_of, profile_row
+from control.services.ledger import BALANCE_NANOS_MAX
 from control.services.number_series import draw
 from control.services.outbox import emit
 from control.services.pages import Page, contains, read_page
@@ -256,6 +257,10 @@ async def check_unchanged(tx: Tx, customer_id: int, span: Span) -> None:
 async def insert_draft(
     change: Change, customer: RowMapping, span: Span, window: Window, sums: Sums, opening: int
 ) -> RowMapping:
+    most = max(abs(sums.net_nanos), abs(sums.gross_nanos), abs(sums.payments_nanos))
+    if most > BALANCE_NANOS_MAX:
+        what = f"{format_amount(most)} {customer['currency']}"
+        raise Conflict(f"A sum of the period is {what}: beyond what can be counted. Invoice shorter periods.")
     values = {
         "customer_id": customer["id"],
         "status": "draft",

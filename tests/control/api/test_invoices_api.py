@@ -75,6 +75,22 @@ async def test_an_invoice_adds_up_the_ledger_by_destination_package_and_fee_with
 
 
 @with_control
+async def test_a_period_whose_sums_cannot_be_counted_is_refused_and_holds_up_nobody_else(plane: ControlPlane) -> None:
+    for number in (1, 2):
+        await plane.make_customer(name=f"Customer {number}")
+        await plane.patch(f"/customers/{number}/invoicing", {"frequency": "monthly", "send_mail": False})
+    plane.ctx.billing = BILLING
+    for _ in range(10):
+        await plane.post("/customers/1/payments", {"total": "1000000000"})
+        await plane.post("/customers/1/adjustments", {"amount": "-1000000000", "kind": "fee", "reason": "month"})
+    await plane.post("/customers/2/payments", {"total": "10"})
+    assert await pass_time(plane, "2027-02-01T00:05:00+00:00") == {"invoices": 1}
+    assert [each["customer_id"] for each in (await plane.get("/invoices"))["items"]] == [2]
+    problem = await invoice(plane, status=409, **{"from": "2027-01-15", "to": "2027-01-31"})
+    assert "10000000000 USD" in problem["detail"]
+
+
+@with_control
 async def test_what_counts_late_is_on_the_next_invoice_and_nothing_on_two(plane: ControlPlane) -> None:
     await make(plane, tax_percent="0")
     await store_calls(plane, call_at("2027-03-15T00:00:00+00:00", **LONDON))
