@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ from control.services.fields import (
     check_time_zone,
     ms_moment,
 )
+from control.services.hosts import networks_around
 from control.services.ingress_routes import INGRESS_ROUTES
 from control.services.nouns import Noun
 from control.services.number_blocks import NUMBER_BLOCKS
@@ -122,7 +124,8 @@ _Found = Annotated[
     Search,
     Meta(
         description="Part of a name, tag, address or e-mail address, of a contact's name, login or phone number, "
-        "or of what calls come with: an endpoint's host, a SIP user's name, a DID."
+        "or of what calls come with: an endpoint's host, a SIP user's name, a DID. A whole IP address is found "
+        "in the blocks of endpoints too, and a number with or without + and blanks."
     ),
 ]
 
@@ -160,6 +163,9 @@ SEARCHED: Final[tuple[tuple[Table, str], ...]] = (
     (contacts, "phone"),
 )
 """Where a search for a customer looks beside its own row: tables with `customer_id` and `archived_ms`."""
+NUMBERS: Final = ((dids, "number"), (contacts, "phone"))
+"""Where a number is found however it was typed."""
+_SEPARATORS: Final = re.compile(r"^\s*\+|[\s()/-]")
 
 
 class Customers(Noun[CustomerNew, Customer]):
@@ -269,9 +275,14 @@ class Customers(Noun[CustomerNew, Customer]):
         if not query.search:
             return statement
         found = [contains(self.table, name, query.search) for name in self.search]
+        number = _SEPARATORS.sub("", query.search)
         # What belongs to customers is looked through once, not customer by customer.
         for table in dict.fromkeys(table for table, _ in SEARCHED):
             columns = [contains(table, column, query.search) for each, column in SEARCHED if each is table]
+            if number != query.search and number.isdecimal():
+                columns += [contains(table, column, number) for each, column in NUMBERS if each is table]
+            if table is tables.endpoints:
+                columns.append(table.c.host.in_(networks_around(query.search)))
             theirs = select(table.c.customer_id).where(table.c.archived_ms.is_(None), or_(*columns))
             found.append(self.table.c.id.in_(theirs))
         return statement.where(or_(*found))

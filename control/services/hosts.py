@@ -56,6 +56,15 @@ def address_text(path: str, text: str) -> str:
     raise invalid(path, "not an IP address")
 
 
+def networks_around(text: str) -> list[str]:
+    """All blocks that an address is in, as they are stored; none of what is no address."""
+    try:
+        address = ipaddress.ip_address(address_text("", text))
+    except Invalid:
+        return []
+    return [str(ipaddress.ip_network((address, length), strict=False)) for length in range(address.max_prefixlen)]
+
+
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)

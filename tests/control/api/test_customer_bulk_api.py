@@ -144,6 +144,29 @@ async def test_a_search_goes_by_letters_of_every_script_whatever_their_case(plan
 
 
 @with_control
+async def test_a_search_finds_an_address_in_its_block_and_a_number_as_people_write_it(plane: ControlPlane) -> None:
+    first, second, _ = await make_some(plane)
+    await plane.post(f"/customers/{first}/endpoints", {"host": "203.0.113.0/26", "direction": "egress"})
+    await plane.post(f"/customers/{second}/endpoints", {"host": "2001:db8::/32", "direction": "egress"})
+    did = {"number": "+44 20 7183 8750", "destination": {"kind": "uri", "value": "sip:a@192.0.2.9"}}
+    await plane.post(f"/customers/{first}/dids", did)
+    await plane.post(
+        f"/customers/{second}/contacts", {"name": "Ann", "email": "ann@x.example", "phone": "+15551230001"}
+    )
+    for text, expected in (
+        ("203.0.113.7", [first]),
+        ("203.0.113.64", []),
+        ("203.0.113", [first]),
+        ("2001:DB8:1::5", [second]),
+        ("+44 (20) 7183-8750", [first]),
+        ("+44207183", [first]),
+        ("1 555 123 0001", [second]),
+    ):
+        found = (await plane.request("GET", "/customers", params={"search": text})).json()["items"]
+        assert [row["id"] for row in found] == expected, text
+
+
+@with_control
 async def test_customers_are_filtered_by_what_the_list_screen_filters_by(plane: ControlPlane) -> None:
     ids = await make_some(plane)
     await plane.patch(
