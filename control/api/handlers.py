@@ -28,6 +28,10 @@ async def list_cdrs(call: Call) -> Any:
     return await cdrs.page(call.ctx, call.query)
 
 
+async def list_cdrs_of(call: Call) -> Any:
+    return await cdrs.page_of(call.ctx, call.path["customer_id"], call.query)
+
+
 async def read_cdr(call: Call) -> Any:
     return await cdr_detail.get(call.ctx, call.path["cdr_id"])
 

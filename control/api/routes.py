@@ -34,7 +34,7 @@ from control.services.admin_keys import ADMIN_KEYS, AdminKeyCreated, AdminKeyNew
 from control.services.audit import AuditQuery, AuditRow
 from control.services.cdr_detail import CdrDetail
 from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
-from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown
+from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown, CustomerCdrQuery
 from control.services.clients import CLIENTS, ClientQuery
 from control.services.contacts import CONTACTS, ContactQuery
 from control.services.customers import CUSTOMERS, CustomerQuery
@@ -158,6 +158,15 @@ _CALLS: Final = [
         summary="List CDRs, the newest INVITE first.",
         role="read-only",
         query=CdrQuery,
+        reply=Page[CdrShown],
+    ),
+    Route(
+        method="GET",
+        path="/customers/{customer_id:int}/cdrs",
+        handler=handlers.list_cdrs_of,
+        summary="The same of one customer.",
+        role="read-only",
+        query=CustomerCdrQuery,
         reply=Page[CdrShown],
     ),
     Route(

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from control.services.cdr_parquet import parquet
-from control.services.cdr_zones import zone_of, zoned
+from control.services.cdr_zones import on_clocks, zone_of, zoned
 from control.services.cdrs import CdrExportQuery, CdrShown, export
 from control.services.context import Context
 
@@ -48,6 +48,7 @@ async def json_lines(ctx: Context, query: CdrExportQuery, upto: int) -> AsyncIte
 
 async def zoned_cdrs(ctx: Context, query: CdrExportQuery, upto: int) -> AsyncIterator[list[CdrShown]]:
     """What is exported, on the clocks that were asked for."""
+    query = await on_clocks(ctx, query, query.customer_id)
     return zoned(export(ctx, query, upto), await zone_of(ctx, query.time_zone, query.customer_id))
 
 

@@ -12,8 +12,9 @@ from msgspec import Meta
 from sqlalchemy import select
 
 from control.services.context import Context
+from control.services.days import DAY_CHARACTERS, since_ms, until_ms
 from control.services.errors import NotFound, invalid
-from control.services.fields import Label, check_time_zone
+from control.services.fields import Label, check_time_zone, ms_moment
 from control.store import tables
 
 CUSTOMERS: Final = "customer"
@@ -45,6 +46,21 @@ async def zone_of(ctx: Context, wanted: str | None, customer_id: int | None) -> 
     if name is None:
         raise NotFound("customer", customer_id)
     return ZoneInfo(name)
+
+
+async def on_clocks(ctx: Context, query: RowT, customer_id: int | None) -> RowT:
+    """A query whose `from` and `to` are times: a day or a month is one of `time_zone`, else of the customer's."""
+    texts = {name: text for name in ("since", "until") if (text := getattr(query, name)) is not None}
+    if not any(len(text) <= DAY_CHARACTERS for text in texts.values()):
+        return query
+    wanted = getattr(query, "time_zone", None) or (None if customer_id is None else CUSTOMERS)
+    zone = await zone_of(ctx, wanted, customer_id)
+    clocks = "UTC" if zone is None else zone.key
+    if "since" in texts:
+        texts["since"] = ms_moment(since_ms("from", texts["since"], clocks)).isoformat()
+    if "until" in texts:
+        texts["until"] = ms_moment(until_ms("to", texts["until"], clocks)).isoformat()
+    return msgspec.structs.replace(query, **texts)
 
 
 async def zoned(rows: AsyncIterator[list[RowT]], zone: ZoneInfo | None) -> AsyncIterator[list[RowT]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 
@@ -13,11 +12,13 @@ from sqlalchemy import ColumnElement, Select, Text, cast, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 
-from control.services.cdr_zones import ZoneWanted
+from control.services.cdr_zones import ZoneWanted, on_clocks
 from control.services.context import Context
+from control.services.days import Bound, since_ms, until_ms
 from control.services.errors import NotFound, invalid
-from control.services.fields import ROW_ID_MAX, Id, Moment, moment_ms, ms_moment
+from control.services.fields import ROW_ID_MAX, Id, Moment, ms_moment
 from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
+from control.services.payments import customer_row
 from control.store import tables
 from control.store.engine import Tx
 from rating.money import format_amount
@@ -204,18 +205,25 @@ Outcome = Literal[
 ]
 
 
-class CdrFilter(
+class CustomerCdrFilter(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
 ):
-    customer_id: Id | None = None
+    """Which calls of one customer: those of which all that is given is so."""
+
     client_id: Id | None = None
     provider_id: Id | None = None
     """Of the last attempt."""
     did_id: Id | None = None
-    since: Moment | None = None
+    endpoint_id: Id | None = None
+    """Of this endpoint of the caller."""
+    sip_user_id: Id | None = None
+    """Of this SIP user as the caller."""
+    route_id: Id | None = None
+    """By this ingress route."""
+    since: Bound | None = None
     """INVITEs from this time on …"""
-    until: Moment | None = None
-    """… and before this one."""
+    until: Bound | None = None
+    """… and before this one. Days and months are those of the customer, or of UTC, and count whole."""
     cause: Text200 | None = None
     status: Annotated[int, Meta(ge=0, le=999)] | None = None
     answered: bool | None = None
@@ -229,7 +237,16 @@ class CdrFilter(
     """Calls for which a vendor was passed over for this reason: `margin` finds those that would have lost money."""
 
 
+class CdrFilter(CustomerCdrFilter, frozen=True, kw_only=True):
+    customer_id: Id | None = None
+
+
 class CdrQuery(CdrFilter, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS
+    cursor: Annotated[str, Meta(max_length=500)] = ""
+
+
+class CustomerCdrQuery(CustomerCdrFilter, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS
     cursor: Annotated[str, Meta(max_length=500)] = ""
 
@@ -240,24 +257,48 @@ class CdrExportQuery(CdrFilter, frozen=True, kw_only=True):
     time_zone: ZoneWanted = None
 
 
+_EQUALS: Final = (
+    "customer_id",
+    "client_id",
+    "provider_id",
+    "did_id",
+    "endpoint_id",
+    "sip_user_id",
+    "route_id",
+    "cause",
+    "status",
+    "direction",
+    "call_id",
+)
+"""Fields of a filter that the column of the same name must have."""
+
+
 async def page(ctx: Context, query: CdrQuery) -> Page[CdrShown]:
     """The newest INVITE first; fewer than `limit` where so many have been looked through before."""
+    query = await on_clocks(ctx, query, query.customer_id)
     async with ctx.store.read() as tx:
         within = stretch(query.customer_id, query.since, query.until)
         rows, next_cursor = await read_newest(tx, _filtered(query), within, query.cursor, query.limit)
     return Page(items=[shown(row) for row in rows], next_cursor=next_cursor)
 
 
-def stretch(customer_id: int | None, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+async def page_of(ctx: Context, customer_id: int, query: CustomerCdrQuery) -> Page[CdrShown]:
+    """The same of one customer, whether or not it was archived."""
+    async with ctx.store.read() as tx:
+        await customer_row(tx, customer_id)
+    return await page(ctx, CdrQuery(customer_id=customer_id, **msgspec.structs.asdict(query)))
+
+
+def stretch(customer_id: int | None, since: str | None, until: str | None) -> list[ColumnElement[bool]]:
     """Of a filter, what the indexes of CDRs know."""
     c = tables.cdrs.c
     found: list[ColumnElement[bool]] = []
     if customer_id is not None:
         found.append(c.customer_id == customer_id)
     if since is not None:
-        found.append(c.invited_ms >= moment_ms("from", since))
+        found.append(c.invited_ms >= since_ms("from", since, "UTC"))
     if until is not None:
-        found.append(c.invited_ms < moment_ms("to", until))
+        found.append(c.invited_ms < until_ms("to", until, "UTC"))
     return found
 
 
@@ -329,7 +370,7 @@ def check(query: CdrFilter) -> None:
 def _filtered(query: CdrFilter) -> Select[Any]:
     cdrs = tables.cdrs.c
     statement = select(tables.cdrs)
-    for name in ("customer_id", "client_id", "provider_id", "did_id", "cause", "status", "direction", "call_id"):
+    for name in _EQUALS:
         value = getattr(query, name)
         if value is not None:
             statement = statement.where(cdrs[name] == value)

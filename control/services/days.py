@@ -13,6 +13,9 @@ from control.services.periods import day_at, day_start_ms
 
 DayText = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)", examples=["2027-02-01"])]
 DAY_CHARACTERS: Final = 10
+MONTH_CHARACTERS: Final = 7
+Bound = Annotated[str, Meta(min_length=1, max_length=40, examples=["2027-02-01T09:00:00Z", "2027-02-01", "2027-02"])]
+"""Of a stretch of time: a time, or a day or a month on somebody's clocks, of which all counts."""
 
 
 def parse_day(path: str, text: str) -> date:
@@ -41,6 +44,23 @@ def end_ms(path: str, text: str | None, time_zone: str) -> int | None:
     if text is None or len(text) != DAY_CHARACTERS:
         return day_or_moment_ms(path, text, is_end=True)
     return day_start_ms(parse_day(path, text) + timedelta(days=1), time_zone)
+
+
+def since_ms(path: str, text: str, time_zone: str) -> int:
+    """When a stretch from this time, day or month on begins."""
+    found = begin_ms(path, f"{text}-01" if len(text) == MONTH_CHARACTERS else text, time_zone)
+    assert found is not None, "a text was given"
+    return found
+
+
+def until_ms(path: str, text: str, time_zone: str) -> int:
+    """When a stretch up to this time, or through this day or month, is over."""
+    if len(text) == MONTH_CHARACTERS:
+        month = parse_day(path, f"{text}-01")
+        return day_start_ms((month + timedelta(days=31)).replace(day=1), time_zone)
+    found = end_ms(path, text, time_zone)
+    assert found is not None, "a text was given"
+    return found
 
 
 def day_of(path: str, text: str, time_zone: str) -> date:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services import allocations, ledger
 from control.services.context import Change, Context
+from control.services.days import Bound, since_ms, until_ms
 from control.services.errors import Conflict, NotFound, Reference, invalid
 from control.services.fields import ROW_ID_MAX, Amount, Label, Moment, amount_nanos, ms_moment
 from control.services.idempotency import Answer, Done, once
@@ -63,9 +64,13 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Moment
 
 
-class PaymentQuery(ListQuery, frozen=True, kw_only=True):
+class PaymentQuery(ListQuery, frozen=True, kw_only=True, rename={"since": "from", "until": "to"}):
     status: Status | None = None
     key: Label | None = None
+    since: Bound | None = None
+    """Made from this time on …"""
+    until: Bound | None = None
+    """… and before this one. Days and months are those of the customer, and count whole."""
 
 
 class ReversalNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +90,12 @@ async def page(ctx: Context, customer_id: int, query: PaymentQuery) -> Page[Paym
     ordered = msgspec.structs.replace(query, sort=query.sort or "-id")
     async with ctx.store.read() as tx:
         customer = await customer_row(tx, customer_id)
+        if query.since is not None:
+            since = since_ms("from", query.since, customer["time_zone"])
+            statement = statement.where(payments.c.created_ms >= since)
+        if query.until is not None:
+            until = until_ms("to", query.until, customer["time_zone"])
+            statement = statement.where(payments.c.created_ms < until)
         rows, next_cursor = await read_page(tx, payments, statement, ordered, ("id", "created_at", "updated_at"))
     return Page(items=[_shown(ctx, row, customer) for row in rows], next_cursor=next_cursor)
 

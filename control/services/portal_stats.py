@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from control.services import stats, summary
 from control.services.context import Context
+from control.services.days import Bound
 from control.services.fields import Label, Moment
 from control.services.portal_views import own_customer_id
 from control.services.stats import PrefixDigits, StatsQuery
@@ -21,8 +22,8 @@ class PortalStatsQuery(
 ):
     group: Annotated[Literal["prefix", "code"] | None, Meta(description="A row for each of these.")] = None
     step: Step | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: Bound | None = None
+    until: Bound | None = None
     time_zone: Annotated[Label | None, Meta(description="Left out: the customer's.")] = None
     prefix: PrefixDigits | None = None
     code: Annotated[int, Meta(ge=0, le=999)] | None = None

@@ -18,12 +18,13 @@ from control.services import cdr_detail, cdrs, latest_calls, live_calls
 from control.services.accounts import read_money
 from control.services.cdr_export import inert
 from control.services.cdr_parquet import parquet
-from control.services.cdr_zones import ZoneWanted, zone_of, zoned
+from control.services.cdr_zones import ZoneWanted, on_clocks, zone_of, zoned
 from control.services.context import Context
 from control.services.csv_cells import csv_line
+from control.services.days import Bound
 from control.services.endpoints import ENDPOINTS, EndpointQuery
 from control.services.errors import NotFound, invalid
-from control.services.fields import Moment, moment_ms, ms_moment
+from control.services.fields import Moment, ms_moment
 from control.services.latest_calls import CustomerLatestQuery, LatestQuery
 from control.services.live_calls import CallQuery
 from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
@@ -105,10 +106,10 @@ class OwnCdrDetail(OwnCdr, frozen=True, kw_only=True):
 class OwnCdrFilter(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
 ):
-    since: Moment | None = None
+    since: Bound | None = None
     """INVITEs from this time on …"""
-    until: Moment | None = None
-    """… and before this one."""
+    until: Bound | None = None
+    """… and before this one. Days and months are those of the customer, and count whole."""
     answered: bool | None = None
     direction: Literal["inbound", "outbound"] | None = None
     number: Text200 | None = None
@@ -233,6 +234,7 @@ async def balance(ctx: Context) -> Balance:
 
 async def page_cdrs(ctx: Context, query: OwnCdrQuery) -> Page[OwnCdr]:
     """The newest INVITE first."""
+    query = await on_clocks(ctx, query, own_customer_id(ctx))
     within = cdrs.stretch(own_customer_id(ctx), query.since, query.until)
     async with ctx.store.read() as tx:
         rows, next_cursor = await cdrs.read_newest(tx, _filtered(ctx, query), within, query.cursor, query.limit)
@@ -342,6 +344,7 @@ async def parquet_cdrs(ctx: Context, query: OwnExportQuery) -> AsyncIterator[byt
 
 
 async def _zoned(ctx: Context, query: OwnExportQuery) -> AsyncIterator[list[OwnCdr]]:
+    query = await on_clocks(ctx, query, own_customer_id(ctx))
     return zoned(_export(ctx, query), await zone_of(ctx, query.time_zone, own_customer_id(ctx)))
 
 
@@ -371,10 +374,7 @@ def _filtered(ctx: Context, query: OwnCdrFilter) -> Select[Any]:
         value = getattr(query, name)
         if value is not None:
             statement = statement.where(c[name] == value)
-    if query.since is not None:
-        statement = statement.where(c.invited_ms >= moment_ms("from", query.since))
-    if query.until is not None:
-        statement = statement.where(c.invited_ms < moment_ms("to", query.until))
+    statement = statement.where(*cdrs.stretch(None, query.since, query.until))
     if query.answered is not None:
         statement = statement.where(c.answered_ms.is_not(None) if query.answered else c.answered_ms.is_(None))
     if query.number is not None:

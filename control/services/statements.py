@@ -11,8 +11,9 @@ from sqlalchemy.engine import RowMapping
 
 from control.services import ledger
 from control.services.context import Change, Context
+from control.services.days import Bound, since_ms, until_ms
 from control.services.errors import Conflict, NotFound, invalid
-from control.services.fields import ROW_ID_MAX, Amount, Moment, amount_nanos, moment_ms, ms_moment
+from control.services.fields import ROW_ID_MAX, Amount, Moment, amount_nanos, ms_moment
 from control.services.idempotency import Answer, Done, once
 from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
 from control.services.payments import Reason, ReversalNew, Text, customer_row, live_customer_row
@@ -55,10 +56,10 @@ class LedgerQuery(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"since": "from", "until": "to"}
 ):
     kind: ledger.Kind | None = None
-    since: Moment | None = None
+    since: Bound | None = None
     """Entries from this time on …"""
-    until: Moment | None = None
-    """… and before this one."""
+    until: Bound | None = None
+    """… and before this one. Days and months are those of the customer, and count whole."""
     with_balance: bool = False
     """Show the balance after each."""
     limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS
@@ -78,21 +79,22 @@ class AdjustmentNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 async def page(ctx: Context, customer_id: int, query: LedgerQuery) -> Page[EntryShown]:
     """The latest first."""
     entries = tables.ledger_entries.c
+    async with ctx.store.read() as tx:
+        zone = (await customer_row(tx, customer_id))["time_zone"]
     statement = _entries().where(entries.customer_id == customer_id)
     if query.kind is not None:
         statement = statement.where(entries.kind == query.kind)
         if query.kind != "call":
             statement = statement.where(_IS_BOOKED)
     if query.since is not None:
-        statement = statement.where(entries.at_ms >= moment_ms("from", query.since))
+        statement = statement.where(entries.at_ms >= since_ms("from", query.since, zone))
     if query.until is not None:
-        statement = statement.where(entries.at_ms < moment_ms("to", query.until))
+        statement = statement.where(entries.at_ms < until_ms("to", query.until, zone))
     if query.cursor:
         at_ms, entry_id = read_cursor(query.cursor, _ORDER, int)
         statement = statement.where(_is_before(int(at_ms), entry_id))
     statement = statement.order_by(entries.at_ms.desc(), entries.id.desc()).limit(query.limit + 1)
     async with ctx.store.read() as tx:
-        await customer_row(tx, customer_id)
         rows = list((await tx.execute(statement)).mappings())
         next_cursor = None
         if len(rows) > query.limit:

@@ -15,8 +15,9 @@ from msgspec import Meta
 from sqlalchemy import ColumnElement, Select, Table, case, func, literal, literal_column, select
 
 from control.services.context import Context
+from control.services.days import Bound, since_ms, until_ms
 from control.services.errors import NotFound, invalid
-from control.services.fields import Id, Label, Moment, check_time_zone, moment_ms, ms_moment
+from control.services.fields import Id, Label, Moment, check_time_zone, ms_moment
 from control.services.periods import day_at, day_start_ms
 from control.services.quality import Quality, quality
 from control.services.rollups import ALL, MINUTE_MS, MINUTES_KEPT_MS, QUARTER_MS
@@ -49,10 +50,13 @@ class StatsQuery(
         Meta(description="A row for each of these on the zone's clocks; left out: one for the whole time."),
     ] = None
     since: Annotated[
-        Moment | None,
-        Meta(description="Of INVITEs. Left out: the last three hours, the day, 30 days or 12 months, by the step."),
+        Bound | None,
+        Meta(
+            description="Of INVITEs: a time, or a day or month of the zone. "
+            "Left out: the last three hours, the day, 30 days or 12 months, by the step."
+        ),
     ] = None
-    until: Annotated[Moment | None, Meta(description="Left out: now.")] = None
+    until: Annotated[Bound | None, Meta(description="A time, or through a day or month; left out: now.")] = None
     time_zone: Annotated[
         Label | None, Meta(description="Whose days, months and hours; left out: the customer's, or UTC.")
     ] = None
@@ -72,8 +76,8 @@ class OwnStatsQuery(
 
     group: Annotated[Literal["route", "prefix", "code"] | None, Meta(description="A row for each of these.")] = None
     step: Step | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: Bound | None = None
+    until: Bound | None = None
     time_zone: Annotated[Label | None, Meta(description="Left out: the customer's.")] = None
     route_id: Id | None = None
     prefix: PrefixDigits | None = None
@@ -86,8 +90,8 @@ class ProviderStatsQuery(
 ):
     group: Annotated[Literal["code"] | None, Meta(description="A row for each final SIP status.")] = None
     step: Step | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: Bound | None = None
+    until: Bound | None = None
     time_zone: Annotated[Label | None, Meta(description="Left out: UTC.")] = None
     code: Annotated[int, Meta(ge=0, le=999)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
@@ -270,9 +274,9 @@ async def _zone_of(tx: Tx, query: StatsQuery) -> str:
 def _range_of(ctx: Context, query: StatsQuery, zone: str) -> tuple[int, int]:
     """From and to, on whole minutes or quarters of an hour."""
     now_ms = ctx.now_ms()
-    end_ms = now_ms if query.until is None else moment_ms("to", query.until)
+    end_ms = now_ms if query.until is None else until_ms("to", query.until, zone)
     if query.since is not None:
-        start_ms = moment_ms("from", query.since)
+        start_ms = since_ms("from", query.since, zone)
     elif query.step in ("day", None):
         start_ms = day_start_ms(day_at(end_ms - (_DEFAULTS[query.step] if query.step else 0), zone), zone)
     elif query.step == "month":

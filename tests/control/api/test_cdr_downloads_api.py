@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -78,6 +79,43 @@ async def test_times_are_on_the_clocks_that_are_asked_for(plane: ControlPlane) -
         for query in ("time_zone=Mars", "time_zone=customer"):
             answer = await plane.request("GET", f"{path}?{query}", status=400)
             assert answer.json()["errors"][0]["path"] == "time_zone"
+
+
+@with_control
+async def test_a_day_is_the_customers_own_in_lists_downloads_the_portal_and_the_ledger(plane: ControlPlane) -> None:
+    """Of four calls, around the borders of a day in New York, two are in it."""
+    customer = await plane.make_customer(time_zone="America/New_York", portal_access=True)
+    await make_contact(plane, customer)
+    for n, text in enumerate(("15T04:59:59", "15T05:00:00", "16T04:59:59", "16T05:00:00"), 1):
+        at_ms = int(datetime.fromisoformat(f"2027-01-{text}+00:00").timestamp() * 1000)
+        plane.clock.ms = at_ms
+        await plane.post(f"/customers/{customer}/payments", {"total": str(n)})
+        await store_calls(plane.ctx, [stored_call(n, customer_id=customer, invited_ms=at_ms, endpoint_id=n)])
+    wanted = [f"{n:032x}" for n in (2, 3)]
+    day = "from=2027-01-15&to=2027-01-15"
+    listed = await plane.get(f"/customers/{customer}/cdrs?{day}")
+    assert [row["id"] for row in listed["items"]] == wanted[::-1]
+    assert await plane.get(f"/cdrs?customer_id={customer}&{day}") == listed
+    assert [row["id"] for row in (await plane.get(f"/cdrs?{day}"))["items"]] == [f"{n:032x}" for n in (2, 1)]
+    for query in (f"customer_id={customer}&{day}", f"time_zone=America/New_York&{day}"):
+        lines = (await download(plane, f"/cdrs.jsonl?{query}")).text.splitlines()
+        assert [msgspec.json.decode(line)["id"] for line in lines] == wanted
+    assert len((await plane.get(f"/customers/{customer}/cdrs?from=2027-01&to=2027-01"))["items"]) == 4
+    [one] = (await plane.get(f"/customers/{customer}/cdrs?endpoint_id=3"))["items"]
+    assert one["endpoint_id"] == 3
+    paid = (await plane.get(f"/customers/{customer}/payments?{day}"))["items"]
+    assert [row["total"] for row in paid] == ["3", "2"]
+    booked = (await plane.get(f"/customers/{customer}/ledger?kind=payment&{day}"))["items"]
+    assert [row["amount"] for row in booked] == ["3", "2"]
+    async with await session(plane) as client:
+        assert [row["id"] for row in (await client.get(f"/cdrs?{day}")).json()["items"]] == wanted[::-1]
+        lines = (await client.get(f"/cdrs.jsonl?{day}")).text.splitlines()
+        assert [msgspec.json.decode(line)["id"] for line in lines] == wanted
+    for path in ("cdrs", "payments", "ledger"):
+        problem = await plane.get(f"/customers/{customer}/{path}?to=2027-02-30", status=400)
+        assert problem["errors"][0]["path"] == "to"
+    await plane.get("/customers/999/cdrs", status=404)
+    await plane.get("/cdrs?customer_id=999&from=2027-01-15", status=404)
 
 
 def test_files_of_many_row_groups_over_consecutive_downloads_hold_each_call_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -105,11 +106,15 @@ def test_a_day_is_the_customers_own(zone: str, before: str, first: str, after: s
         await calls_at(plane, customer, before, first, last, after)
         plane.clock.ms = ms(after) + 3 * HOUR
         start = datetime.fromtimestamp(ms(first) / 1000 - 2 * 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        day = datetime.fromtimestamp(ms(first) / 1000 + 43_200, ZoneInfo(zone)).date().isoformat()
         for _ in range(2):
             rows = (await plane.get(f"/customers/{customer}/stats?step=day&from={start}"))["items"]
             assert [row["attempts"] for row in rows] == [1, 2, 1]
             assert datetime.fromisoformat(rows[1]["at"]) == datetime.fromisoformat(first + "Z")
             assert datetime.fromisoformat(rows[1]["until"]) == datetime.fromisoformat(after + "Z")
+            whole = await plane.get(f"/customers/{customer}/stats?from={day}&to={day}")
+            assert [row["attempts"] for row in whole["items"]] == [2], "a day is asked for by its name"
+            assert (whole["from"], whole["to"]) == (rows[1]["at"], rows[1]["until"])
             plane.clock.ms = ms(after) + 3 * HOUR + rollups.MINUTES_KEPT_MS
             while await rollups.fold(plane.ctx):
                 pass
@@ -196,6 +201,17 @@ async def test_a_recalculation_moves_profit(plane: ControlPlane) -> None:
 
 
 @with_control
+async def test_a_month_is_asked_for_by_its_name(plane: ControlPlane) -> None:
+    customer = await plane.make_customer(time_zone="Asia/Tokyo")
+    await calls_at(plane, customer, "2027-01-31T14:59:59", "2027-01-31T15:00:00", "2027-02-28T14:59:59")
+    await calls_at(plane, customer, "2027-02-28T15:00:00")
+    plane.clock.ms = ms("2027-03-02T00:00:00")
+    stats = await plane.get(f"/customers/{customer}/stats?from=2027-02&to=2027-02")
+    assert [row["attempts"] for row in stats["items"]] == [2]
+    assert (stats["from"], stats["to"]) == ("2027-01-31T15:00:00Z", "2027-02-28T15:00:00Z")
+
+
+@with_control
 async def test_filters_that_do_not_go_together_are_refused_by_name(plane: ControlPlane) -> None:
     customer = await plane.make_customer()
     for query, field in (
@@ -206,6 +222,11 @@ async def test_filters_that_do_not_go_together_are_refused_by_name(plane: Contro
         ("step=hour&from=2020-01-01T00:00:00Z", "from"),
         ("from=2027-01-15T07:00:00Z&to=2027-01-15T06:00:00Z", "to"),
         ("time_zone=Mars", "time_zone"),
+        ("from=2027-02-30", "from"),
+        ("from=2027-W02-1", "from"),
+        ("from=2027-13", "from"),
+        ("to=2027-01-15T07:00:00", "to"),
+        ("to=soon", "to"),
     ):
         answer = await plane.request("GET", f"/stats?{query}")
         assert answer.status_code in (400, 404, 422), (query, answer.text)
