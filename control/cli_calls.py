@@ -36,7 +36,7 @@ def export_cdrs(
     connect: Connect,
     as_format: Annotated[str, typer.Option("--format", help="csv, jsonl (JSON lines) or parquet.")] = "csv",
     output: OutputOption = None,
-    since: Annotated[str, typer.Option("--from", help="First INVITE time (RFC 3339), inclusive.")] = "",
+    since: Annotated[str, typer.Option("--from", help="INVITEs from this time (RFC 3339), day or month on.")] = "",
     until: Annotated[str, typer.Option("--to", help="Last INVITE time (RFC 3339), exclusive.")] = "",
     customer: Annotated[str, typer.Option("--customer", help="Customer, by name or id.")] = "",
     cause: Annotated[str, typer.Option("--cause", help="Cause, such as normal, no_sell_rate or no_margin.")] = "",
