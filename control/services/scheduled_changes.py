@@ -225,8 +225,9 @@ async def _apply(ctx: Context, row: RowMapping) -> None:
             await change.audit("apply_scheduled", row["noun"], _named(row["row_id"]), after=_shown(row))
             await emit(change, "scheduled_change.applied", _told(row), customer_id=row["customer_id"])
     except (ServiceError, IntegrityError, DataError) as error:
-        if isinstance(error.__cause__, SwitchAway):
-            raise error.__cause__ from None
+        for each in (error, error.__cause__):
+            if isinstance(each, SwitchAway):
+                raise each from None
         await _fail(acting, row, _reason(error))
         return
     log.info("scheduled change made", noun=row["noun"], action=row["action"], row=row["row_id"], by=row["actor_name"])
