@@ -298,6 +298,21 @@ def test_what_never_changes_is_refused_with_what_to_do_instead(tmp_path: Path, m
     inside(tmp_path)
 
 
+def test_an_alert_of_the_installation_is_not_that_of_a_customer_with_its_name(tmp_path: Path) -> None:
+    rule = 'area = "asr"\noperator = "<"\n'
+    text = f'[customers.Acme.alerts.Asr]\n{rule}threshold = "30"\n[alerts.Asr]\n{rule}threshold = "20"\n'
+
+    @with_control
+    async def inside(plane: ControlPlane) -> None:
+        path = plane.folder / "wanted.toml"
+        await applied(plane, path, text)
+        assert await planned(plane, path, text) == []
+        rows = (await plane.get("/alerts"))["items"]
+        assert [(row["customer_id"], row["threshold"]) for row in rows] == [(1, "30"), (None, "20")]
+
+    inside(tmp_path)
+
+
 def test_the_examples_can_be_applied_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @with_control
     async def inside(plane: ControlPlane) -> None:
