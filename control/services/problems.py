@@ -14,7 +14,7 @@ from control.services.errors import FieldError, Invalid
 T = TypeVar("T")
 
 _COMPLAINT: Final = re.compile(r"^(?P<reason>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
-_PATTERN: Final = re.compile(r"Expected `str` matching regex (?P<pattern>'.*')", re.DOTALL)
+_PATTERN: Final = re.compile(r"Expected `str` matching regex (?P<pattern>['\"].*)", re.DOTALL)
 _STEP: Final = re.compile(r"[^.\[\]]+")
 _NAMED_FIELD: Final = re.compile(r"(?:unknown|missing required) field `(?P<name>[^`]*)`")
 

@@ -197,6 +197,8 @@ async def test_a_refusal_names_the_values_that_a_field_takes(plane: ControlPlane
             "not three capital letters of ISO 4217, as in USD",
         ),
         ("POST", "/customers", {"name": "A", "tags": ["a\n"]}, "tags[0]", "holds a line end"),
+        ("POST", "/customers", {"name": "A", "allowed_headers": ["Via"]}, "allowed_headers[0]", "as in X-Account"),
+        ("POST", "/customers", {"name": "\u200b \u202e"}, "name", "something that can be seen"),
     ):
         problem = (await plane.request(method, path, body, status=400)).json()
         assert problem["errors"][0]["path"] == at
