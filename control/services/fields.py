@@ -140,5 +140,5 @@ def check_time_zone(path: str, name: str) -> None:
 
 def check_name(path: str, name: str) -> None:
     # Neither blanks nor marks of no width (U+200B and the like) can be told from another name of the kind.
-    if all(unicodedata.category(character)[0] in "CZ" for character in name):
+    if all(unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp") for character in name):
         raise invalid(path, "a name needs something that can be seen")
