@@ -15,6 +15,7 @@ from control.api.portal_number_routes import PORTAL_NUMBER_ROUTES
 from control.api.routing import Call, Route, address_of, bearer_of
 from control.api.stats_routes import PORTAL_STATS_ROUTES
 from control.services import contact_accounts as accounts
+from control.services import portal_calls as calls
 from control.services import portal_views as views
 from control.services import sessions
 from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
@@ -68,37 +69,37 @@ async def read_balance(call: Call) -> Any:
 
 
 async def list_cdrs(call: Call) -> Any:
-    return await views.page_cdrs(call.ctx, call.query)
+    return await calls.page_cdrs(call.ctx, call.query)
 
 
 async def read_cdr(call: Call) -> Any:
-    return await views.get_cdr(call.ctx, call.path["cdr_id"])
+    return await calls.get_cdr(call.ctx, call.path["cdr_id"])
 
 
 async def export_csv(call: Call) -> Any:
-    views.check(call.ctx, call.query)
+    calls.check(call.ctx, call.query)
     await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
-    return streamed(views.csv_cdrs(call.ctx, call.query), "cdrs.csv")
+    return streamed(calls.csv_cdrs(call.ctx, call.query), "cdrs.csv")
 
 
 async def export_parquet(call: Call) -> Any:
-    views.check(call.ctx, call.query)
+    calls.check(call.ctx, call.query)
     await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
-    return streamed(views.parquet_cdrs(call.ctx, call.query), "cdrs.parquet", PARQUET)
+    return streamed(calls.parquet_cdrs(call.ctx, call.query), "cdrs.parquet", PARQUET)
 
 
 async def export_json_lines(call: Call) -> Any:
-    views.check(call.ctx, call.query)
+    calls.check(call.ctx, call.query)
     await zone_of(call.ctx, call.query.time_zone, views.own_customer_id(call.ctx))
-    return streamed(views.json_cdrs(call.ctx, call.query), "cdrs.jsonl", "application/jsonl")
+    return streamed(calls.json_cdrs(call.ctx, call.query), "cdrs.jsonl", "application/jsonl")
 
 
 async def list_calls(call: Call) -> Any:
-    return await views.page_calls(call.ctx, call.query)
+    return await calls.page_calls(call.ctx, call.query)
 
 
 async def list_latest(call: Call) -> Any:
-    return await views.page_latest(call.ctx, call.query)
+    return await calls.page_latest(call.ctx, call.query)
 
 
 async def list_payments(call: Call) -> Any:
@@ -222,19 +223,19 @@ PORTAL_ROUTES: Final = (
         "/cdrs",
         list_cdrs,
         "List the customer's calls, the newest first.",
-        query=views.OwnCdrQuery,
-        reply=Page[views.OwnCdr],
+        query=calls.OwnCdrQuery,
+        reply=Page[calls.OwnCdr],
     ),
-    _route("GET", "/cdrs/{cdr_id:str}", read_cdr, "Read one of the customer's calls.", reply=views.OwnCdrDetail),
+    _route("GET", "/cdrs/{cdr_id:str}", read_cdr, "Read one of the customer's calls.", reply=calls.OwnCdrDetail),
     _route(
-        "GET", "/cdrs.csv", export_csv, "Download the customer's calls.", query=views.OwnExportQuery, reply="text/csv"
+        "GET", "/cdrs.csv", export_csv, "Download the customer's calls.", query=calls.OwnExportQuery, reply="text/csv"
     ),
     _route(
         "GET",
         "/cdrs.jsonl",
         export_json_lines,
         "The same, one JSON object a line.",
-        query=views.OwnExportQuery,
+        query=calls.OwnExportQuery,
         reply="application/jsonl",
     ),
     _route(
@@ -242,7 +243,7 @@ PORTAL_ROUTES: Final = (
         "/cdrs.parquet",
         export_parquet,
         "The same as a Parquet file.",
-        query=views.OwnExportQuery,
+        query=calls.OwnExportQuery,
         reply=PARQUET,
     ),
     _route(
@@ -250,8 +251,8 @@ PORTAL_ROUTES: Final = (
         "/calls",
         list_calls,
         "List the customer's live calls, the youngest first.",
-        query=views.OwnCallQuery,
-        reply=Page[views.OwnCall],
+        query=calls.OwnCallQuery,
+        reply=Page[calls.OwnCall],
     ),
     _route(
         "GET",
@@ -259,7 +260,7 @@ PORTAL_ROUTES: Final = (
         list_latest,
         "List the customer's calls from their INVITE on, live and ended ones, the latest first.",
         query=CustomerLatestQuery,
-        reply=views.OwnLatest,
+        reply=calls.OwnLatest,
     ),
     _route(
         "GET",

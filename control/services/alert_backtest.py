@@ -21,7 +21,7 @@ from control.services.alert_rules import MINUTE_MS, Operator, Rule, State, What,
 from control.services.alerts import ALERTS, MinimumCalls, PenaltyMinutes, SampleMinutes, rule_of
 from control.services.context import Context
 from control.services.errors import invalid
-from control.services.fields import Amount, Moment, moment_ms, ms_moment
+from control.services.fields import Amount, Moment, moment_ms, moment_or_none, ms_moment
 from rating.money import format_amount
 
 STEP_MS: Final = 30_000
@@ -235,5 +235,5 @@ def _happening(event: Event) -> Happening:
         at=ms_moment(event.at_ms),
         what=event.what,
         value=None if event.value is None else format_amount(event.value),
-        penalty_until=None if until_ms is None else ms_moment(until_ms),
+        penalty_until=moment_or_none(until_ms),
     )

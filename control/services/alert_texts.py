@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from control.services.alert_rules import What
-from control.services.fields import ms_moment
+from control.services.fields import moment_or_none, ms_moment
 from rating.money import format_amount
 
 AREAS: Final = {
@@ -59,7 +59,7 @@ def facts(
         "operator": row["operator"],
         "threshold": format_amount(row["threshold_nanos"]),
         "value": None if value is None else format_amount(value),
-        "penalty_until": None if penalty_until_ms is None else ms_moment(penalty_until_ms),
+        "penalty_until": moment_or_none(penalty_until_ms),
         "why": what,
         "title": title,
         "text": "\n".join(lines) + "\n",

@@ -18,7 +18,7 @@ from control.services.alert_rules import MINUTE_MS, Operator, Rule, State
 from control.services.context import Change, Context
 from control.services.email_addresses import check_email
 from control.services.errors import Conflict, FieldError, Invalid, Reference, invalid
-from control.services.fields import Amount, Id, Label, Moment, Name, Notes, amount_nanos, ms_moment
+from control.services.fields import Amount, Id, Label, Moment, Name, Notes, amount_nanos, moment_or_none
 from control.services.nouns import Noun
 from control.services.outbox import Target
 from control.services.owners import check_customer
@@ -253,7 +253,7 @@ async def _check_recipient(
 
 def _shown(row: Alert, state: RowMapping) -> AlertShown:
     def moment(name: str) -> Any:
-        return None if state[name] is None else ms_moment(state[name])
+        return moment_or_none(state[name])
 
     value = state["value_nanos"]
     return AlertShown(

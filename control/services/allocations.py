@@ -16,7 +16,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
 from control.services.errors import Conflict, NotFound, invalid
-from control.services.fields import ROW_ID_MAX, Amount, Id, Moment, amount_nanos, ms_moment
+from control.services.fields import ROW_ID_MAX, Amount, Id, Moment, amount_nanos, moment_or_none, ms_moment
 from control.services.outbox import emit
 from control.services.pages import ListQuery, Page, read_page
 from control.store import tables
@@ -220,7 +220,7 @@ def shown(row: RowMapping) -> Allocation:
         is_automatic=row["is_automatic"],
         created_at=ms_moment(row["created_ms"]),
         created_by=row["created_by"],
-        released_at=None if row["released_ms"] is None else ms_moment(row["released_ms"]),
+        released_at=moment_or_none(row["released_ms"]),
         released_by=row["released_by"],
     )
 

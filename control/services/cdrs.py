@@ -16,7 +16,7 @@ from control.services.cdr_zones import ZoneWanted, on_clocks
 from control.services.context import Context
 from control.services.days import Bound, since_ms, until_ms
 from control.services.errors import NotFound, invalid
-from control.services.fields import ROW_ID_MAX, Id, Moment, ms_moment
+from control.services.fields import ROW_ID_MAX, Id, Moment, moment_or_none, ms_moment
 from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
 from control.services.payments import customer_row
 from control.store import tables
@@ -405,8 +405,8 @@ def shown(row: RowMapping) -> CdrShown:
     return CdrShown(
         **fields,
         invited=ms_moment(row["invited_ms"]),
-        first_progress=_moment(row["progress_ms"]),
-        answered=_moment(row["answered_ms"]),
+        first_progress=moment_or_none(row["progress_ms"]),
+        answered=moment_or_none(row["answered_ms"]),
         ended=ms_moment(row["ended_ms"]),
         attempts=[attempt_shown(attempt) for attempt in _attempts.decode(row["attempts"])],
         explanation=[candidate_shown(candidate) for candidate in _candidates.decode(row["explanation"])],
@@ -427,8 +427,8 @@ def attempt_shown(attempt: Attempt) -> AttemptShown:
         dialled_out=attempt.dialled_out,
         destination=attempt.destination,
         started=ms_moment(attempt.started_ms),
-        first_progress=_moment(attempt.progress_ms),
-        answered=_moment(attempt.answered_ms),
+        first_progress=moment_or_none(attempt.progress_ms),
+        answered=moment_or_none(attempt.answered_ms),
         ended=ms_moment(attempt.ended_ms),
         status=attempt.status,
         cause=attempt.cause,
@@ -444,7 +444,3 @@ def candidate_shown(candidate: Candidate) -> CandidateShown:
         margin=format_amount(candidate.margin_nanos),
         detail=candidate.detail,
     )
-
-
-def _moment(ms: int | None) -> Any:
-    return None if ms is None else ms_moment(ms)

@@ -19,7 +19,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.email_addresses import check_email, email_key
 from control.services.errors import Conflict, FieldError, invalid
-from control.services.fields import Id, Label, Moment, Name, Notes, check_name, ms_moment
+from control.services.fields import Id, Label, Moment, Name, Notes, check_name, moment_or_none
 from control.services.nouns import Noun
 from control.services.owners import require
 from control.services.pages import ListQuery
@@ -140,7 +140,7 @@ class ClientUsers(Noun[ClientUserNew, ClientUser]):
     def shown(self, row: RowMapping) -> dict[str, Any]:
         return {
             "wifi_account": row["wifi_account"],
-            "wifi_password_set_at": None if row["wifi_set_ms"] is None else ms_moment(row["wifi_set_ms"]),
+            "wifi_password_set_at": moment_or_none(row["wifi_set_ms"]),
         }
 
     @property

@@ -28,7 +28,7 @@ from control.services.fields import (
     Notes,
     Percent,
     check_time_zone,
-    ms_moment,
+    moment_or_none,
     name_key,
 )
 from control.services.nouns import Noun
@@ -209,8 +209,8 @@ class Clients(Noun[ClientNew, Client]):
     def shown(self, row: RowMapping) -> dict[str, Any]:
         return {
             "is_management": row["is_management"],
-            "activated_at": _moment(row["activated_ms"]),
-            "ended_at": _moment(row["ended_ms"]),
+            "activated_at": moment_or_none(row["activated_ms"]),
+            "ended_at": moment_or_none(row["ended_ms"]),
             "wizard_steps": row["wizard"],
         }
 
@@ -366,7 +366,3 @@ def _shown(client: Client, held: list[OfficeHeld]) -> ClientShown:
     rooms = [*(f"{office.site} {office.room}" for office in held), *client.offices]
     office = "Virtual" if client.type == "virtual" else ", ".join(rooms)
     return ClientShown(**msgspec.structs.asdict(client), office=office, offices_held=tuple(held))
-
-
-def _moment(ms: int | None) -> Any:
-    return None if ms is None else ms_moment(ms)

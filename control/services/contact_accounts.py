@@ -15,7 +15,7 @@ from control.services.contacts import CONTACTS, Password, contact_by_email
 from control.services.context import Change, Context
 from control.services.email_addresses import email_key
 from control.services.errors import Conflict, FieldError, MailFailed, NotFound, invalid
-from control.services.fields import Label, Moment, Name, ms_moment
+from control.services.fields import Label, Moment, Name, moment_or_none, ms_moment
 from control.services.portal_gate import address_key
 from control.services.sessions import (
     Code,
@@ -107,7 +107,7 @@ async def profile(ctx: Context) -> Profile:
         phone=row["phone"],
         notes=row["notes_public"],
         has_second_factor=bool(row["totp_sealed"]),
-        last_login_at=None if row["last_login_ms"] is None else ms_moment(row["last_login_ms"]),
+        last_login_at=moment_or_none(row["last_login_ms"]),
         customer_id=customer["id"],
         customer=customer["name"],
         customer_status=customer["status"],

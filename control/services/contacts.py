@@ -17,7 +17,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.email_addresses import check_email, email_key
 from control.services.errors import Conflict, FieldError, MailFailed, invalid
-from control.services.fields import Id, Label, Moment, Name, Notes, check_name, ms_moment
+from control.services.fields import Id, Label, Moment, Name, Notes, check_name, moment_or_none
 from control.services.hosts import Host, network_text
 from control.services.nouns import Noun
 from control.services.owners import check_customer
@@ -124,9 +124,9 @@ class Contacts(Noun[ContactNew, Contact]):
     def shown(self, row: RowMapping) -> dict[str, Any]:
         return {
             "has_password": bool(row["password_hash"]),
-            "password_set_at": _moment(row["password_set_ms"]),
+            "password_set_at": moment_or_none(row["password_set_ms"]),
             "has_second_factor": bool(row["totp_sealed"]),
-            "last_login_at": _moment(row["last_login_ms"]),
+            "last_login_at": moment_or_none(row["last_login_ms"]),
         }
 
     async def set_password(self, ctx: Context, change: Change, row: RowMapping, password: str, **more: Any) -> Contact:
@@ -202,7 +202,3 @@ def _phone(text: str) -> str:
     if digits is None:
         raise invalid("phone", "not an international number, as in +44 20 7183 8750")
     return f"+{digits}"
-
-
-def _moment(ms: int | None) -> Any:
-    return None if ms is None else ms_moment(ms)

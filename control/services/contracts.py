@@ -18,7 +18,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
 from control.services.errors import Conflict, FieldError, NotFound, Reference, invalid
-from control.services.fields import Id, Label, Moment, Name, Notes, check_name, ms_moment
+from control.services.fields import Id, Label, Moment, Name, Notes, check_name, moment_or_none, ms_moment
 from control.services.nouns import Noun
 from control.services.outbox import emit
 from control.services.owners import check_customer, require
@@ -373,8 +373,8 @@ def _revision(row: RowMapping, file: SignedCopy | None, today: str) -> ContractR
         state=_state(stage, ends, date.fromisoformat(today)),
         created_at=ms_moment(row["created_ms"]),
         created_by=row["created_by"],
-        sent_at=None if row["sent_ms"] is None else ms_moment(row["sent_ms"]),
-        signed_at=None if row["signed_ms"] is None else ms_moment(row["signed_ms"]),
+        sent_at=moment_or_none(row["sent_ms"]),
+        signed_at=moment_or_none(row["signed_ms"]),
         signed_copy=file,
     )
 

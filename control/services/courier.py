@@ -27,7 +27,7 @@ from control.services.errors import MailFailed, ServiceError
 from control.services.fields import ms_moment
 from control.services.outbox import payload_of
 from control.services.outgoing import Sender, Sent
-from control.services.portal_views import own_cdr
+from control.services.portal_calls import own_cdr
 from control.services.signing import HEADER, sign
 from control.store import tables
 from control.store.outbox_tables import deliveries, outbox, webhooks

@@ -15,7 +15,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.cdrs import newest_number
 from control.services.context import Change, Context
 from control.services.errors import Conflict, NotFound
-from control.services.fields import ROW_ID_MAX, Id, Moment, ms_moment
+from control.services.fields import ROW_ID_MAX, Id, Moment, moment_or_none, ms_moment
 from control.services.outbox import Event, Target, delivery_row, payload_of
 from control.services.pages import ListQuery, Page, contains, read_page
 from control.services.webhooks import WEBHOOKS
@@ -273,7 +273,7 @@ def _shown(row: RowMapping) -> Delivery:
         attempts=row["attempts"],
         created_at=ms_moment(row["created_ms"]),
         next_attempt_at=ms_moment(row["next_ms"]) if is_pending else None,
-        done_at=None if row["done_ms"] is None else ms_moment(row["done_ms"]),
+        done_at=moment_or_none(row["done_ms"]),
         status=row["status"],
         error=row["error"],
     )

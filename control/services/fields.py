@@ -105,6 +105,11 @@ def ms_moment(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
+def moment_or_none(ms: int | None) -> datetime | None:
+    """The same of what may not have happened."""
+    return None if ms is None else ms_moment(ms)
+
+
 def day_or_moment_ms(path: str, text: str | None, *, is_end: bool) -> int | None:
     """A day (`2026-11-22`) or a time (RFC 3339); of a day its start, or its end where `is_end`."""
     if text is None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
 from control.services.allocations import Allocation, open_nanos
-from control.services.fields import Id, Label, Moment, ms_moment, percent_text
+from control.services.fields import Id, Label, Moment, moment_or_none, ms_moment, percent_text
 from control.services.invoice_sums import CHARGES, Section
 from control.services.pages import ListQuery
 from control.store.engine import Tx
@@ -203,7 +203,7 @@ async def mails_of(tx: Tx, kind: str, document_id: int) -> list[MailShown]:
             state=row["state"],
             attempts=row["attempts"],
             error=row["error"],
-            sent_at=None if row["sent_ms"] is None else ms_moment(row["sent_ms"]),
+            sent_at=moment_or_none(row["sent_ms"]),
         )
         for row in (await tx.execute(query)).mappings()
     ]

@@ -16,7 +16,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Context
 from control.services.customers import CUSTOMERS
 from control.services.errors import SwitchAway, invalid
-from control.services.fields import Id, Moment, ms_moment
+from control.services.fields import Id, Moment, moment_or_none, ms_moment
 from control.services.live_calls import is_cdr_id
 from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Search, contains, make_cursor, read_cursor
 from control.store import tables
@@ -214,7 +214,7 @@ def _of_live(call: LiveCall) -> LatestCall:
         source=call.source,
         call_id=call.call_id,
         invited=ms_moment(call.invited_ms),
-        answered=None if call.answered_ms is None else ms_moment(call.answered_ms),
+        answered=moment_or_none(call.answered_ms),
         ended=None,
         duration_ms=call.duration_ms,
         status=200 if call.answered_ms is not None else 0,
@@ -237,7 +237,7 @@ def _of_row(row: RowMapping, *, is_own: bool) -> LatestCall:
         cli=row["cli_in"] if is_own else row["cli_out"] or row["cli_in"],
         dialled=row["dialled_in"] if is_own else row["dialled_out"] or row["dialled_in"],
         invited=ms_moment(row["invited_ms"]),
-        answered=None if row["answered_ms"] is None else ms_moment(row["answered_ms"]),
+        answered=moment_or_none(row["answered_ms"]),
         ended=ms_moment(row["ended_ms"]),
         held="0",
         spent=format_amount(row["gross_nanos"]),

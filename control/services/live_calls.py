@@ -11,7 +11,7 @@ from msgspec import Meta
 from control.services.context import Context
 from control.services.customers import CUSTOMERS
 from control.services.errors import NotFound, invalid
-from control.services.fields import Codecs, Id, Label, Moment, Transport, moment_ms, ms_moment
+from control.services.fields import Codecs, Id, Label, Moment, Transport, moment_ms, moment_or_none, ms_moment
 from control.services.hosts import address_text
 from control.services.pages import Page, make_cursor, read_cursor
 from control.services.past_decisions import simulate_past
@@ -175,7 +175,7 @@ def _is_wanted(call: LiveCall, query: CallQuery) -> bool:
 def _call_shown(call: LiveCall) -> CallShown:
     fields = _fields(call, CallShown, ("held", "spent"))
     invited = ms_moment(call.invited_ms)
-    answered = None if call.answered_ms is None else ms_moment(call.answered_ms)
+    answered = moment_or_none(call.answered_ms)
     return CallShown(**fields, invited=invited, answered=answered)
 
 

@@ -21,6 +21,7 @@ from control.services.fields import (
     amount_nanos,
     check_name,
     moment_ms,
+    moment_or_none,
     ms_moment,
     name_key,
     percent_ppm,
@@ -267,7 +268,7 @@ class Noun(Generic[NewT, OutT]):
                 values[name] = None if nanos is None else format_amount(nanos)
             elif name in self.moments:
                 ms = row[f"{name}_ms"]
-                values[name] = None if ms is None else ms_moment(ms)
+                values[name] = moment_or_none(ms)
             elif name == "tax_percent":
                 values[name] = percent_text(row["tax_ppm"])
             elif name == "timers":

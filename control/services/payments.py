@@ -17,7 +17,7 @@ from control.services import allocations, ledger
 from control.services.context import Change, Context
 from control.services.days import Bound, since_ms, until_ms
 from control.services.errors import Conflict, NotFound, Reference, invalid
-from control.services.fields import ROW_ID_MAX, Amount, Label, Moment, amount_nanos, ms_moment
+from control.services.fields import ROW_ID_MAX, Amount, Label, Moment, amount_nanos, moment_or_none, ms_moment
 from control.services.idempotency import Answer, Done, once
 from control.services.pages import ListQuery, Page, contains, read_page
 from control.store import tables
@@ -283,16 +283,12 @@ def _payment(row: RowMapping, customer: RowMapping, *, is_in_switch: bool) -> Pa
         entry_id=row["entry_id"],
         is_in_switch=is_in_switch,
         reversal_entry_id=row["reversal_id"],
-        completed_at=_moment(row["completed_ms"]),
-        reversed_at=_moment(row["reversed_ms"]),
+        completed_at=moment_or_none(row["completed_ms"]),
+        reversed_at=moment_or_none(row["reversed_ms"]),
         created_at=ms_moment(row["created_ms"]),
         created_by=row["created_by"],
         updated_at=ms_moment(row["updated_ms"]),
     )
-
-
-def _moment(ms: int | None) -> Any:
-    return None if ms is None else ms_moment(ms)
 
 
 def _split(description: str) -> tuple[str, str]:

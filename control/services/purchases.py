@@ -16,7 +16,7 @@ from sqlalchemy.engine import RowMapping
 from control.services.context import Change, Context
 from control.services.days import DayText, day_of, parse_day
 from control.services.errors import Conflict, FieldError, NotFound, invalid
-from control.services.fields import AMOUNT_NANOS_MAX, Id, Label, Moment, Notes, ms_moment
+from control.services.fields import AMOUNT_NANOS_MAX, Id, Label, Moment, Notes, moment_or_none
 from control.services.nouns import Noun
 from control.services.owners import require
 from control.services.pages import ListQuery
@@ -116,7 +116,7 @@ class Purchases(Noun[PurchaseNew, Purchase]):
         return {
             "monthly_price": format_amount(row["monthly_price_nanos"]),
             "setup_price": format_amount(row["setup_price_nanos"]),
-            "cancelled_at": None if row["cancelled_ms"] is None else ms_moment(row["cancelled_ms"]),
+            "cancelled_at": moment_or_none(row["cancelled_ms"]),
         }
 
     def filtered(self, query: ListQuery) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy.engine import RowMapping
 
-from control.services.fields import Digits, Id, Label, Moment, ms_moment
+from control.services.fields import Digits, Id, Label, Moment, moment_or_none, ms_moment
 from control.services.pages import ListQuery
 from control.services.repricing import Price
 from rating.money import format_amount
@@ -231,7 +231,7 @@ def recalculation_shown(row: RowMapping, undone_by_id: int | None, sums: Sums) -
         undone_by_id=undone_by_id,
         created_at=ms_moment(row["created_ms"]),
         created_by=row["created_by"]["name"],
-        applied_at=None if row["applied_ms"] is None else ms_moment(row["applied_ms"]),
+        applied_at=moment_or_none(row["applied_ms"]),
         applied_by=None if applied_by is None else applied_by["name"],
         calls=row["calls"],
         changed=sums.changed,

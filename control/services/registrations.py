@@ -9,7 +9,7 @@ import msgspec
 
 from control.services.context import Context
 from control.services.errors import NotFound
-from control.services.fields import Moment, ms_moment
+from control.services.fields import Moment, moment_or_none, ms_moment
 from control.services.sip_users import SIP_USERS
 from switch.frames import RegistrationRow
 
@@ -68,6 +68,6 @@ def _shown(row: RegistrationRow) -> Registration:
         q=f"{row.q // 1000}.{row.q % 1000:03d}",
         registered=ms_moment(row.registered_ms),
         expires=ms_moment(row.expires_ms),
-        answered=None if row.answered_ms is None else ms_moment(row.answered_ms),
+        answered=moment_or_none(row.answered_ms),
         is_reachable=row.is_reachable,
     )

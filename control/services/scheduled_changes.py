@@ -20,7 +20,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from control.services.context import Actor, Change, Context, Role
 from control.services.errors import Conflict, NotFound, ServiceError, SwitchAway, invalid
-from control.services.fields import ROW_ID_MAX, Id, Label, Moment, moment_ms, ms_moment
+from control.services.fields import ROW_ID_MAX, Id, Label, Moment, moment_ms, moment_or_none, ms_moment
 from control.services.operations import MANY, Operation, find
 from control.services.outbox import emit
 from control.services.pages import ListQuery, Page, contains, read_page
@@ -343,5 +343,5 @@ def _shown(row: RowMapping) -> ScheduledChange:
         reason=row["reason"],
         asked_by=row["actor_name"],
         created_at=ms_moment(row["created_ms"]),
-        done_at=None if row["done_ms"] is None else ms_moment(row["done_ms"]),
+        done_at=moment_or_none(row["done_ms"]),
     )

@@ -16,7 +16,8 @@ from control.services.fields import Label, Moment, check_time_zone, ms_moment
 from control.services.load_watch import Busy
 from control.services.periods import day_at, day_start_ms
 from control.services.rollups import QUARTER_MS
-from control.services.stats import Asked, Figures, figures, is_complete, read_sums
+from control.services.stats import Figures, figures
+from control.services.stats_sums import Asked, is_complete, read_sums
 from control.store import tables
 from control.store.rollup_tables import SUMS, call_rollups, provider_rollups
 
