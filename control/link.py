@@ -192,8 +192,9 @@ class SwitchLink:
         request = ReadAccounts(id=self._next_id(), customer_ids=asked)
         return await self._ask(request, list[Account], ACCOUNTS_TIMEOUT_S)
 
-    async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
-        return await self._ask(ListCalls(id=self._next_id(), customer_id=customer_id), list[LiveCall])
+    async def list_calls(self, customer_id: int | None = None, *, with_waiting: bool = False) -> list[LiveCall]:
+        request = ListCalls(id=self._next_id(), customer_id=customer_id, with_waiting=with_waiting)
+        return await self._ask(request, list[LiveCall])
 
     async def read_call(self, cdr_id: str) -> CallDecision | None:
         """How a live call was decided; None: it is not up (any more)."""

@@ -144,7 +144,9 @@ class Admission(WaitingUser):
             return
         if isinstance(verdict, Reject):
             if verdict.retry_in_s > 0.0 and not is_foreign:
-                self._hold_back(Waiting(self, server, flow, facts, verdict, now, is_challenged=is_challenged), now)
+                cdr_id = board.ids.cdr_id(board.now_ms(now))
+                waiting = Waiting(self, server, flow, facts, verdict, cdr_id, now, is_challenged=is_challenged)
+                self._hold_back(waiting, now)
             else:
                 self._refuse(request, server, flow, verdict, facts, now, now)
             return
@@ -245,17 +247,22 @@ class Admission(WaitingUser):
         now: float,
         *,
         is_challenged: bool,
+        cdr_id: str = "",
     ) -> None:
-        """Put the money aside, which is the last thing that can refuse a call, and forward it."""
+        """Put the money aside, which is the last thing that can refuse a call, and forward it.
+
+        Args:
+            cdr_id: the one that it has already, if it has one.
+        """
         board = self.board
-        call_id = board.ids.cdr_id(board.now_ms(invited_at))
+        call_id = cdr_id or board.ids.cdr_id(board.now_ms(invited_at))
         talk_s = min(board.options.hold_initial_s, facts.max_duration_s)
         if plan.max_duration_ms is not None:
             talk_s = min(talk_s, plan.max_duration_ms // 1000)
         held = board.accounts.hold(plan.customer, call_id, plan.sell, talk_s, board.now_ms(now))
         if held < 0:
             cause = Cause.DAILY_SPEND_REACHED if held == SPEND_REACHED else Cause.BALANCE_INSUFFICIENT
-            self._refuse(request, server, flow, _turned_away(plan, cause, ""), facts, invited_at, now)
+            self._refuse(request, server, flow, _turned_away(plan, cause, ""), facts, invited_at, now, call_id)
             return
         call = RoutedCall(
             board,
@@ -296,6 +303,7 @@ class Admission(WaitingUser):
                     waiting.arrived_at,
                     now,
                     is_challenged=waiting.is_challenged,
+                    cdr_id=waiting.cdr_id,
                 )
                 return
             if waiting.may_wait(verdict.retry_in_s, now):
@@ -305,14 +313,19 @@ class Admission(WaitingUser):
                 waiting.reject = verdict
         else:
             waiting.reject.cause = cause
-        self._forget_waiting(waiting)
-        self._refuse(waiting.request, waiting.server, waiting.flow, waiting.reject, facts, waiting.arrived_at, now)
+        self.leave_queue(waiting, now)
 
     def leave_queue(self, waiting: Waiting, now: float) -> None:
         self._forget_waiting(waiting)
-        waiting.reject.cause = Cause.CANCELLED
         self._refuse(
-            waiting.request, waiting.server, waiting.flow, waiting.reject, waiting.facts, waiting.arrived_at, now
+            waiting.request,
+            waiting.server,
+            waiting.flow,
+            waiting.reject,
+            waiting.facts,
+            waiting.arrived_at,
+            now,
+            waiting.cdr_id,
         )
 
     def _forget_waiting(self, waiting: Waiting) -> None:
@@ -351,6 +364,7 @@ class Admission(WaitingUser):
         facts: Facts,
         invited_at: float,
         now: float,
+        cdr_id: str = "",
     ) -> None:
         """A known customer's call is refused: a CDR, and the status of the cause."""
         board = self.board
@@ -359,7 +373,7 @@ class Admission(WaitingUser):
         status, phrase = (487, "Request Terminated") if is_cancelled else STATUS[cause]
         agent = request.first(USER_AGENT)
         cdr = build_refusal(
-            board.ids.cdr_id(board.now_ms(invited_at)),
+            cdr_id or board.ids.cdr_id(board.now_ms(invited_at)),
             request,
             reject,
             status=status,

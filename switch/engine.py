@@ -24,7 +24,7 @@ from switch.call.strays import Strays
 from switch.farewells import say_again
 from switch.frames import Account, CallDecision, Entry, LiveCall, Load, RegistrationRow, Simulate, Simulated, Stats
 from switch.inbound_simulation import simulated_inbound
-from switch.live_rows import call_decision, live_call, load_of
+from switch.live_rows import call_decision, live_call, load_of, waiting_call, waiting_decision
 from switch.outputs import Flow, GatewayHealth, Outputs, Target
 from switch.policy.causes import Cause
 from switch.policy.digest import Authenticator
@@ -395,8 +395,8 @@ class Engine:
     def live_calls(self) -> int:
         return len(self.board.calls.live)
 
-    def list_calls(self, customer_id: int | None, now: float) -> list[LiveCall]:
-        """Live calls, the oldest first; of one customer, or of all."""
+    def list_calls(self, customer_id: int | None, now: float, with_waiting: bool = False) -> list[LiveCall]:
+        """Live calls, the oldest first; of one customer, or of all. INVITEs that wait are no calls yet."""
         found: list[LiveCall] = []
         if customer_id is None:
             calls: list[object] = list(self.board.calls.live.values())
@@ -405,19 +405,37 @@ class Engine:
         for call in calls:
             if isinstance(call, BilledCall):
                 found.append(live_call(call, now))
+        if with_waiting:
+            for waiting in self.waiting.values():
+                row = waiting_call(waiting, self.board.now_ms(waiting.arrived_at))
+                if customer_id is None or row.customer_id == customer_id:
+                    found.append(row)
         found.sort(key=_invited)
         return found
 
     def read_call(self, cdr_id: str, now: float) -> CallDecision | None:
-        """How a live call was decided; None: it is not up."""
+        """How a live call was decided, or what one waits for; None: it is not up."""
         call = self.board.calls.live.get(cdr_id)
-        return call_decision(call, now) if isinstance(call, BilledCall) else None
+        if isinstance(call, BilledCall):
+            return call_decision(call, now)
+        waiting = self._waiting_of(cdr_id)
+        if waiting is None:
+            return None
+        transport = self.hops.locals[waiting.flow.listener].transport
+        return waiting_decision(waiting, transport, self.board.now_ms(waiting.arrived_at))
+
+    def _waiting_of(self, cdr_id: str) -> Waiting | None:
+        for waiting in self.waiting.values():
+            if waiting.cdr_id == cdr_id:
+                return waiting
+        return None
 
     def end_call(self, cdr_id: str, now: float) -> bool:
-        """Hang up a live call on both sides; False if there is none of that id."""
+        """Hang up a live call on both sides, or refuse one that waits; False if there is none of that id."""
         call = self.board.calls.live.get(cdr_id)
         if call is None:
-            return False
+            waiting = self._waiting_of(cdr_id)
+            return waiting is not None and waiting.end(Cause.KILLED, now)
         call.end_by_switch(Cause.KILLED.value, now)
         return True
 

@@ -38,6 +38,8 @@ class PutDelta(msgspec.Struct, frozen=True, kw_only=True, tag="put_delta"):
 class ListCalls(msgspec.Struct, frozen=True, kw_only=True, tag="list_calls"):
     id: int
     customer_id: int | None = None
+    with_waiting: bool = False
+    """INVITEs too that wait for their route's call rate: they are no calls yet and occupy nothing."""
 
 
 class ReadCall(msgspec.Struct, frozen=True, kw_only=True, tag="read_call"):
@@ -203,7 +205,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     dialled: str
     source: str
     state: str
-    """`trying`, `ringing`, `answered`, `ending`."""
+    """`trying`, `ringing`, `answered`, `ending`; `waiting` where that is asked for."""
     duration_ms: int
     direction: str = "outbound"
     """`inbound`: it rings at the customer."""
@@ -219,7 +221,7 @@ class LiveCall(CallFacts, frozen=True, kw_only=True):
 
 
 class CallDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """`ReadCall`'s result; nil where no such call is up."""
+    """`ReadCall`'s result; nil where no such call is up. One that waits has no price yet."""
 
     call: LiveCall
     client_id: int | None
@@ -231,8 +233,8 @@ class CallDecision(msgspec.Struct, frozen=True, kw_only=True):
     dialled_out: str
     transport: str
     currency: str
-    card_id: int
-    revision_id: int
+    card_id: int | None
+    revision_id: int | None
     prefix: str
     destination: str
     rate_nanos: int

@@ -11,6 +11,7 @@ from switch.policy.live import CUSTOMER, PROVIDER, Live
 from switch.quote_facts import restored_quote
 from switch.records import Attempt, Candidate
 from switch.routed import RoutedCall
+from switch.waiting import Waiting
 
 
 def live_call(call: BilledCall, now: float) -> LiveCall:
@@ -80,6 +81,55 @@ def call_decision(call: BilledCall, now: float) -> CallDecision:
         rate_nanos=sell.rate_nanos,
         candidates=candidates,
         attempts=tuple(attempts),
+    )
+
+
+def waiting_call(waiting: Waiting, invited_ms: int) -> LiveCall:
+    """An INVITE that waits for its route's call rate, as if it were a call; it holds nothing and occupies nothing."""
+    reject, facts = waiting.reject, waiting.facts
+    customer = reject.customer
+    assert customer is not None, "strangers do not wait"
+    return LiveCall(
+        cdr_id=waiting.cdr_id,
+        customer_id=customer.id,
+        route_id=reject.route_id,
+        endpoint_id=reject.endpoint_id,
+        sip_user_id=reject.user_id,
+        provider_id=None,
+        gateway_id=None,
+        call_id=waiting.request.call_id.decode("utf-8", "backslashreplace"),
+        cli=reject.cli_out or facts.cli,
+        dialled=reject.dialled_out or facts.dialled,
+        source=source_text(waiting.flow),
+        state="waiting",
+        invited_ms=invited_ms,
+        answered_ms=None,
+        duration_ms=0,
+    )
+
+
+def waiting_decision(waiting: Waiting, transport: str, invited_ms: int) -> CallDecision:
+    """What it waits for; nothing is priced yet."""
+    reject, facts = waiting.reject, waiting.facts
+    customer = reject.customer
+    assert customer is not None, "strangers do not wait"
+    return CallDecision(
+        call=waiting_call(waiting, invited_ms),
+        client_id=reject.client_id,
+        decision=f"waits for a call rate: {reject.detail}",
+        cli_in=facts.cli,
+        cli_out=reject.cli_out or facts.cli,
+        dialled_in=facts.dialled,
+        dialled_out=reject.dialled_out,
+        transport=transport,
+        currency=customer.currency,
+        card_id=None,
+        revision_id=None,
+        prefix="",
+        destination="",
+        rate_nanos=0,
+        candidates=(),
+        attempts=(),
     )
 
 

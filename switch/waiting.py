@@ -5,6 +5,7 @@ from __future__ import annotations
 from mypy_extensions import trait
 
 from switch.outputs import Flow
+from switch.policy.causes import Cause
 from switch.policy.verdicts import Facts, Reject
 from switch.transaction.server import ServerTransaction, ServerUser
 from switch.transaction.timers import Timer, TimerOwner
@@ -20,7 +21,7 @@ class WaitingUser:
         raise NotImplementedError
 
     def leave_queue(self, waiting: Waiting, now: float) -> None:
-        """Its caller has cancelled it."""
+        """Its caller has cancelled it, or it is ended by order: the reject's cause says which."""
         raise NotImplementedError
 
 
@@ -34,6 +35,7 @@ class Waiting(ServerUser, TimerOwner):
         flow: Flow,
         facts: Facts,
         reject: Reject,
+        cdr_id: str,
         now: float,
         *,
         is_challenged: bool,
@@ -41,6 +43,7 @@ class Waiting(ServerUser, TimerOwner):
         """
         Args:
             reject: the refusal that it gets if it cannot wait on.
+            cdr_id: what it is called by from now on, admitted or not.
         """
         request = server.request
         assert request is not None, "a fresh transaction"
@@ -50,6 +53,7 @@ class Waiting(ServerUser, TimerOwner):
         self.flow: Flow = flow
         self.facts: Facts = facts
         self.reject: Reject = reject
+        self.cdr_id: str = cdr_id
         self.is_challenged: bool = is_challenged
         self.arrived_at: float = now
         self._until: float = now + reject.patience_s
@@ -73,8 +77,15 @@ class Waiting(ServerUser, TimerOwner):
             self._timer.stop()
             self.fire(0, now)
 
+    def end(self, cause: Cause, now: float) -> bool:
+        """Refuse it now; False: it has been decided about already."""
+        if self._timer is None:
+            return False
+        self._timer.stop()
+        self._timer = None
+        self.reject.cause = cause
+        self.user.leave_queue(self, now)
+        return True
+
     def on_cancel(self, transaction: ServerTransaction, cancel: Request, now: float) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-            self.user.leave_queue(self, now)
+        self.end(Cause.CANCELLED, now)

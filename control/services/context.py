@@ -78,7 +78,8 @@ class Switch(Protocol):
     @property
     def is_connected(self) -> bool: ...
 
-    async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]: ...
+    async def list_calls(self, customer_id: int | None = None, *, with_waiting: bool = False) -> list[LiveCall]:
+        """INVITEs too that wait for their route's call rate, where they are asked for."""
 
     async def read_call(self, cdr_id: str) -> CallDecision | None:
         """How a live call was decided; None where no such call is up."""

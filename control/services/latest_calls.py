@@ -27,7 +27,7 @@ LATEST_MAX: Final = 10_000
 """So far back a search or a filter by state looks: it is for what has just happened, and costs the same always."""
 READ_WAIT_S: Final = 0.5
 
-State = Literal["trying", "ringing", "answered", "ending", "ended", "failed", "refused"]
+State = Literal["waiting", "trying", "ringing", "answered", "ending", "ended", "failed", "refused"]
 
 _ENDED: Final = ("ended", "failed", "refused")
 _COLUMNS: Final = (
@@ -51,8 +51,8 @@ class LatestCall(msgspec.Struct, frozen=True, kw_only=True):
     gateway_id: int | None
     direction: str
     state: State
-    """Live: `trying`, `ringing`, `answered`, `ending`. Over: `ended` after an answer, `failed` at a vendor or given
-    up by the caller, `refused` before any vendor was asked."""
+    """Live: `waiting` (for its route's call rate), `trying`, `ringing`, `answered`, `ending`. Over: `ended` after an
+    answer, `failed` at a vendor or given up by the caller, `refused` before any vendor was asked."""
     cli: str
     dialled: str
     source: str
@@ -112,7 +112,7 @@ async def page(ctx: Context, query: LatestQuery, *, is_own: bool = False) -> Lat
     live: list[LatestCall] = []
     if query.state not in _ENDED:
         try:
-            found = await ctx.switch.list_calls(query.customer_id)
+            found = await ctx.switch.list_calls(query.customer_id, with_waiting=True)
             live = [_of_live(call) for call in found if _is_wanted(call, query)]
         except SwitchAway:
             has_live = False

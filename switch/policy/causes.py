@@ -84,6 +84,7 @@ STATUS: Final[dict[Cause, tuple[int, str]]] = {
     Cause.DRAINING: (503, "Service Unavailable"),
     Cause.STORE_FAILED: (503, "Service Unavailable"),
     Cause.LOST_IN_RESTART: (503, "Service Unavailable"),
+    Cause.KILLED: (480, "Temporarily Unavailable"),
 }
 """SPEC's table of refusals. The phrases tell nothing about vendors."""
 

@@ -124,6 +124,30 @@ def test_refused_and_failed_calls_stand_in_the_list_with_their_reason_and_their_
             check_inert(fetch(tandem, f"/calls/{each['id']}/ladder.svg")[0])
 
 
+def test_a_call_that_waits_for_its_routes_rate_is_there_from_its_invite_under_the_id_that_it_keeps(
+    tandem: Installation, tmp_path: Path
+) -> None:
+    with example_vendor(tandem, tmp_path) as vendor, Peer(("127.0.0.1", 0), tandem.sip) as caller:
+        customer = next(each for each in tandem.api.items("/customers") if each["name"] == "Acme Voice")
+        (route,) = tandem.api.items(f"/customers/{customer['id']}/ingress-routes")
+        slowly = {"flow_speed_cps": 0.05, "cps_buffer_s": 30}
+        tandem.api.patch(f"/customers/{customer['id']}/ingress-routes/{route['id']}", slowly)
+        dialogs = [Dialog(caller, NUMBER) for _ in range(2)]
+        for dialog in dialogs:
+            caller.send(dialog.invite())
+        vendor.wait_for_request("INVITE")
+        (waiting,) = get(tandem, "/latest-calls?state=waiting")["items"]
+        assert waiting["call_id"] == dialogs[1].call_id
+        trace = get(tandem, f"/calls/{waiting['id']}/messages")
+        assert names_of(tandem, waiting["id"]) == ["INVITE", "100 Trying (INVITE)"]
+        assert "waits for a call rate" in " ".join(trace["decision"])
+        assert len(get(tandem, "/calls")["items"]) == 1
+        tandem.api.post(f"/calls/{waiting['id']}/end", {})
+        assert caller.wait_for_status(480).header("Call-ID") == dialogs[1].call_id
+        (ended,) = get(tandem, f"/latest-calls?search={dialogs[1].call_id}")["items"]
+        assert (ended["id"], ended["state"], ended["cause"]) == (waiting["id"], "refused", "killed")
+
+
 def names_of(tandem: Installation, cdr_id: str) -> list[str]:
     return [each["name"] for each in get(tandem, f"/calls/{cdr_id}/messages")["messages"]]
 

@@ -81,9 +81,10 @@ class FakeSwitch:
         """Calls that were let in since the load was read, by customer."""
         self.counters: dict[str, int] = {"calls_total": 3}
 
-    async def list_calls(self, customer_id: int | None = None) -> list[LiveCall]:
+    async def list_calls(self, customer_id: int | None = None, *, with_waiting: bool = False) -> list[LiveCall]:
         self._check()
-        return [call for call in self.calls if customer_id in (None, call.customer_id)]
+        found = [call for call in self.calls if customer_id in (None, call.customer_id)]
+        return [call for call in found if with_waiting or call.state != "waiting"]
 
     async def read_call(self, cdr_id: str) -> CallDecision | None:
         self._check()

@@ -85,7 +85,7 @@ class EchoEngine:
         self._maybe_fail()
         self.deltas.append(delta)
 
-    def list_calls(self, customer_id: int | None, now: float) -> list[LiveCall]:
+    def list_calls(self, customer_id: int | None, now: float, with_waiting: bool = False) -> list[LiveCall]:
         return [
             LiveCall(
                 cdr_id=cdr_id, customer_id=1, route_id=None, endpoint_id=None, sip_user_id=None, provider_id=None,

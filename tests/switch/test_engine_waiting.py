@@ -92,3 +92,45 @@ def test_a_waiting_call_is_nobody_elses_to_cancel(world: World) -> None:
     Caller(world, ("203.0.113.66", 5060)).send(data)
     world.run_for(3)
     assert len(world.cheap.invites) == 2
+
+
+def test_what_waits_is_listed_where_it_is_asked_for_by_the_id_that_it_keeps(world: World) -> None:
+    dial(world, 2)
+    (up,) = world.engine.list_calls(None, world.now)
+    first, second = world.engine.list_calls(1, world.now, True)
+    assert first == up
+    assert (second.state, second.call_id, second.held_nanos) == ("waiting", world.caller.call_id, 0)
+    assert (second.dialled, second.cli, second.route_id) == ("442071234567", "15557770000", 1)
+    assert world.engine.list_calls(7, world.now, True) == []
+    decision = world.engine.read_call(second.cdr_id, world.now)
+    assert decision is not None
+    assert (decision.decision, decision.card_id) == ("waits for a call rate: route 1", None)
+    world.run_for(2)
+    assert [call.state for call in world.engine.list_calls(None, world.now, True)] == ["ringing", "ringing"]
+    assert world.engine.list_calls(None, world.now)[1].cdr_id == second.cdr_id
+
+
+def test_a_refusal_and_a_cancel_keep_the_id_that_was_listed(world: World) -> None:
+    dial(world, 3)
+    waiting = [call.cdr_id for call in world.engine.list_calls(None, world.now, True)[1:]]
+    world.caller.cancel()
+    world.run_for(0.1)
+    assert [cdr.id for cdr in world.cdrs] == waiting[1:]
+    world.engine.set_draining()
+    world._collect()
+    assert [cdr.id for cdr in world.cdrs] == waiting[::-1]
+
+
+def test_what_waits_can_be_ended_by_order(world: World) -> None:
+    dial(world, 2)
+    second = world.engine.list_calls(None, world.now, True)[1]
+    assert world.engine.end_call(second.cdr_id, world.now)
+    assert not world.engine.end_call(second.cdr_id, world.now)
+    world._collect()
+    world.run_for(0.1)
+    assert world.caller.statuses()[-1] == 480
+    (cdr,) = world.cdrs
+    assert (cdr.id, cdr.cause, cdr.release, cdr.status) == (second.cdr_id, "killed", "switch", 480)
+    assert world.engine.read_call(second.cdr_id, world.now) is None
+    world.run_for(5)
+    assert len(world.cheap.invites) == 1

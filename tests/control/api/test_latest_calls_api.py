@@ -70,6 +70,16 @@ async def test_live_and_ended_calls_are_one_list_and_a_call_that_is_in_both_is_t
 
 
 @with_control
+async def test_an_invite_that_waits_is_in_the_list_and_is_no_call_that_is_up(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    waiting = msgspec.structs.replace(live_call(customer, f"{1:032x}"), state="waiting", answered_ms=None)
+    plane.switch.calls = [live_call(customer, f"{2:032x}"), waiting]
+    assert await ids(plane, f"/customers/{customer}/latest-calls?state=waiting") == [1]
+    assert len(await ids(plane, "/latest-calls")) == 2
+    assert [int(call["cdr_id"], 16) for call in (await plane.get("/calls"))["items"]] == [2]
+
+
+@with_control
 async def test_a_search_finds_by_number_call_id_and_address_and_a_customer_sees_its_own(plane: ControlPlane) -> None:
     one, two = await plane.make_customer(), await plane.make_customer(name="Other")
     await store_calls(
