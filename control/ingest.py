@@ -50,7 +50,6 @@ class IngestState(msgspec.Struct):
     sequence: int = 0
     """Everything up to here is in the store."""
     records: int = 0
-    batches: int = 0
     fault: str = ""
     """Empty while all is well, else what stands in the way and where."""
 
@@ -208,7 +207,6 @@ class Ingest:
         state = self.state
         state.sequence = sequence
         state.records += len(records)
-        state.batches += 1
         self._link.journal_ingested(sequence)
 
     def _note_fault(self, error: Exception) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from math import gcd
 from typing import Final
 
-from rating.money import DOWN, HALF_UP, UP, round_ratio
+from rating.money import DOWN, HALF_UP, UP, ceil_div, round_ratio
 from rating.quotes import Quote, billed_seconds, net_nanos_at, sixtieths_at
 
 _FAR: Final = 1 << 60
@@ -376,7 +376,7 @@ class _Line:
             is_reached = False
         grain = self.sell_step if self.sell_step < self.buy_step else self.buy_step
         if is_reached:
-            return -(-low // (120 * grain)) * grain
+            return ceil_div(low, 120 * grain) * grain
         return (low // (120 * grain) + 1) * grain
 
 

@@ -11,7 +11,6 @@ ANSWERED = Outcome(talk_ms=TALK, tries=(Try(0, 200, "answered"),))
 REFUSED = Caller(scenario="uac_refused", finals=(403,))
 TRAP = Vendor()
 SECOND = Vendor(scenario="uas_answers")
-VIA_SECOND = (200, "answered")
 
 
 def refused(cause: str, status: int, **fields: object) -> Outcome:

@@ -15,10 +15,6 @@ PORT = 5060
 TLS_PORT = 5061
 
 
-CREDIT_NANOS = 10**15
-"""What scenarios that are not about money may spend."""
-
-
 class Place:
     """One case's addresses and ids.
 

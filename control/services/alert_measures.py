@@ -14,6 +14,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from rating.money import ceil_div
+
 Area = Literal["balance", "asr", "acd", "pdd", "cps", "channels", "spend_per_hour", "failures"]
 
 NANOS: Final = 1_000_000_000
@@ -65,7 +67,7 @@ class Sample:
 
     def begin_ms(self, now_ms: int, since_ms: int) -> int:
         """Where the sample begins: at the first whole piece in it."""
-        return -(-max(now_ms - self._span_ms, since_ms) // self._bucket_ms) * self._bucket_ms
+        return ceil_div(max(now_ms - self._span_ms, since_ms), self._bucket_ms) * self._bucket_ms
 
     def sums(self, now_ms: int, since_ms: int) -> tuple[int, int]:
         """Of the last `span_ms`, and of nothing before `since_ms`; neither ever goes back."""

@@ -23,7 +23,7 @@ from control.services.payments import customer_row
 from control.services.periods import FIRST_DAY, LAST_DAY, Frequency, day_at
 from control.store.engine import Tx
 from control.store.package_tables import customer_packages, package_charges, package_credits
-from rating.money import format_amount
+from rating.money import ceil_div, format_amount
 
 QUANTITY_MAX: Final = 1_000_000
 AMOUNTS: Final = ("cost", "retail", "setup_cost", "setup_retail", "minimum_spend")
@@ -280,7 +280,7 @@ def allowance_s(assignment: Assignment, at_ms: int) -> int:
     if part is None:
         return 0
     whole = (assignment.terms.free_minutes or 0) * 60 * assignment.quantity
-    return whole if assignment.rule.frequency == "once" else -(-whole * part.days // period.days)
+    return whole if assignment.rule.frequency == "once" else ceil_div(whole * part.days, period.days)
 
 
 async def charge(ctx: Context, row_id: int, new: ChargeNow) -> Charged:

@@ -25,6 +25,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from config.settings import Portal
 from control.services.errors import Throttled
+from rating.money import ceil_div
 
 WINDOW_MS: Final = 300_000
 """A wrong try is forgotten after this long."""
@@ -52,7 +53,7 @@ class Throttle:
         """Raises `Throttled` with the seconds until the oldest try that counts is forgotten."""
         recent = self._recent(key)
         if len(recent) >= self._failures_max:
-            raise Throttled(max(1, -(-(recent[0] + WINDOW_MS - self._now_ms()) // 1000)))
+            raise Throttled(max(1, ceil_div(recent[0] + WINDOW_MS - self._now_ms(), 1000)))
 
     def note(self, key: str) -> bool:
         """Count a wrong try; True where it is the one that closes the door."""

@@ -20,7 +20,7 @@ from control.services.replay_report import (
     Total,
     VendorTotal,
 )
-from rating.money import format_amount
+from rating.money import ceil_div, format_amount
 
 DESTINATIONS_MAX: Final = 50_000
 """Destinations that are told apart, some kilobyte each; what comes after goes into one."""
@@ -55,7 +55,7 @@ class _Side:
         return Sums(
             admitted=self.admitted,
             answered=self.answered,
-            talk_s=-(-self.talk_ms // 1000),
+            talk_s=ceil_div(self.talk_ms, 1000),
             charge=format_amount(self.net),
             gross=format_amount(self.gross),
             cost=format_amount(self.cost),

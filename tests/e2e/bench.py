@@ -105,11 +105,6 @@ class Bench:
     def log(self) -> str:
         return self._process.log()
 
-    def memory_bytes(self) -> int:
-        """Resident size of the switch."""
-        fields = Path(f"/proc/{self._process.pid}/statm").read_text().split()
-        return int(fields[1]) * 4096
-
     def terminate(self) -> None:
         """SIGTERM, and back once the switch drains."""
         self._process.terminate()

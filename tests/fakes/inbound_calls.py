@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from rating.rows import RateRow
 from switch.records import Cdr
-from switch.snapshot import Customer, Did, DidDestination, Endpoint, Gateway, RateCard, Record, Revision, SipUser
+from switch.snapshot import Customer, Did, DidDestination, Endpoint, Gateway, RateCard, Record, Revision
 from tests.fakes.carrier import CENT, DEFAULT_RECORDS, with_
 from tests.fakes.world import Caller, Vendor, World
 
@@ -81,8 +79,3 @@ class InboundWorld(World):
         self.carrier.bye()
         self.run_for(1)
         return self.cdrs[-1]
-
-
-def user_with(**changes: object) -> SipUser:
-    user = next(record for record in DEFAULT_RECORDS if isinstance(record, SipUser))
-    return msgspec.structs.replace(user, **changes)

@@ -119,10 +119,6 @@ def engine_with(folder: Path, **gateway: object) -> Engine:
     return engine
 
 
-def invite_of(world: World, **options: object) -> bytes:
-    return world.caller.invite(**options)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     ("gateway", "listener", "address", "uri"),
     [
