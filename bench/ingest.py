@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from control.ingest import CallReader
-from control.services import cdrs, rollups
+from control.services import cdr_rows, rollups
 from control.sinks import SqliteSink
 from control.store.engine import open_store
 from switch.records import Attempt, Beat, CallEnded, Candidate, Cdr
@@ -137,7 +137,7 @@ async def measure(folder: Path) -> None:
     batch = [(number, call) for number, call in enumerate(calls[-BATCH:])]
     print(f"read from the journal   {min(reading):8.2f} µs")
     print(f"stored in SQLite        {min(storing):8.2f} µs")
-    print(f"  of that, rows of CDRs {per_call(lambda: [cdrs.cdr_row(n, call.cdr) for n, call in batch]):8.2f} µs")
+    print(f"  of that, rows of CDRs {per_call(lambda: [cdr_rows.cdr_row(n, call.cdr) for n, call in batch]):8.2f} µs")
     print(f"  of that, sums made    {per_call(lambda: rollups.sum_up([call.cdr for _, call in batch])):8.2f} µs")
     sink.close()
     await store.close()

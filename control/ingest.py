@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from control.link import SwitchLink
-from control.services import cdrs
+from control.services import cdr_rows
 from control.sinks import Sink, make_sink
 from control.store.engine import Store
 from switch.journal_read import JournalCorrupt, JournalReader
@@ -159,7 +159,7 @@ class Ingest:
         """
         if self._reader is None:
             async with self._store.read() as tx:
-                self.state.sequence = await cdrs.read_position(tx)
+                self.state.sequence = await cdr_rows.read_position(tx)
             self._reader = CallReader(self._folder, self.state.sequence)
         waiting = list(self._waiting)
         if waiting:

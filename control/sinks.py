@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
-from control.services import call_entries, cdrs, rollups
+from control.services import call_entries, cdr_rows, rollups
 from control.services.context import lock_changes
 from control.store import rollup_tables
 from control.store.engine import WRITER_PRAGMAS, Store
@@ -47,10 +47,10 @@ class StoreSink:
                 # Entries are made one transaction after the other, so that their ids tell their order.
                 await lock_changes(tx)
                 last = await call_entries.last_numbers(tx)
-                await cdrs.insert_batch(tx, batch)
+                await cdr_rows.insert_batch(tx, batch)
                 await call_entries.insert_entries(tx, *last)
                 await rollups.add_batch(tx, last[0], [ended.cdr for _, ended in batch])
-            await cdrs.write_position(tx, sequence)
+            await cdr_rows.write_position(tx, sequence)
 
     def close(self) -> None:
         pass
@@ -65,7 +65,7 @@ class SqliteSink:
         self._file = store.sqlite_file
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest")
-        self._insert = cdrs.insert_statement("sqlite")
+        self._insert = cdr_rows.insert_statement("sqlite")
         self._insert_entries = call_entries.entries_statement("?")
         self._move_balances = call_entries.balances_statement("?")
         self._add_sums = {table: rollups.add_statement(table, "sqlite") for table in rollup_tables.SUMS}
@@ -92,7 +92,7 @@ class SqliteSink:
         try:
             if batch:
                 number, entry_id = connection.execute(call_entries.LAST_NUMBERS).fetchone()
-                rows = [cdrs.cdr_row(sequence, ended.cdr) for sequence, ended in batch]
+                rows = [cdr_rows.cdr_row(sequence, ended.cdr) for sequence, ended in batch]
                 stored = connection.executemany(self._insert, rows).rowcount
                 connection.execute(self._insert_entries, (number,))
                 connection.execute(self._move_balances, (entry_id,))
@@ -101,7 +101,7 @@ class SqliteSink:
                     calls = rollups.first_of(calls, [row[0] for row in connection.execute(_STORED, (number,))])
                 for table, sums in rollups.sum_up(calls).items():
                     connection.executemany(self._add_sums[table], sums)
-            connection.execute(_POSITION, (cdrs.JOURNAL, sequence))
+            connection.execute(_POSITION, (cdr_rows.JOURNAL, sequence))
             connection.execute("COMMIT")
         except BaseException:
             # A failed COMMIT may have rolled back already; then there is nothing to undo.

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from control.services import document_mail, free_minutes, invoice_runs, invoices, package_charges
+from control.services import document_mail, free_minutes, invoice_runs, overdue_invoices, package_charges
 from control.services.context import Context
 from control.services.errors import ServiceError
 
@@ -36,7 +36,7 @@ PARTS: Final[tuple[tuple[str, Callable[[Context], Awaitable[int]]], ...]] = (
     ("packages", package_charges.run_due),
     ("minimum spend", _spend),
     ("invoices", invoice_runs.run_due),
-    ("invoices overdue", invoices.mark_overdue),
+    ("invoices overdue", overdue_invoices.mark_overdue),
     ("mails", document_mail.run_due),
 )
 

@@ -44,8 +44,6 @@ from control.store.invoice_tables import credit_notes, invoice_lines, invoice_pr
 from rating.money import format_amount, round_nanos
 
 READ_WAIT_S: Final = 5.0
-OVERDUE_A_STEP: Final = 200
-"""Invoices of which one transaction tells that they are overdue: all of a month may be so at one midnight."""
 
 
 class InvoiceNew(
@@ -386,40 +384,3 @@ def _check_no_draft(before: RowMapping | None) -> None:
     if before is not None and before["status"] == "draft":
         detail = "There is a draft already: issue it or drop it first."
         raise Conflict(detail, references=[Reference("invoice", str(before["id"]))])
-
-
-async def mark_overdue(ctx: Context) -> int:
-    """Tell, once of each, that an invoice's due day is over and something is open; how many."""
-    c = invoices.c
-    due = select(invoices).where(
-        c.status == "issued",
-        c.settled_ms.is_(None),
-        c.overdue_ms.is_(None),
-        c.archived_ms.is_(None),
-        c.due_ms <= ctx.now_ms(),
-    )
-    async with ctx.store.read() as tx:
-        if (await tx.execute(due.limit(1))).first() is None:
-            return 0
-    count = 0
-    while True:
-        async with ctx.change() as change:
-            rows = list((await change.tx.execute(due.order_by(c.id).limit(OVERDUE_A_STEP))).mappings())
-            for row in rows:
-                await _tell_overdue(change, row)
-        count += len(rows)
-        if len(rows) < OVERDUE_A_STEP:
-            return count
-
-
-async def _tell_overdue(change: Change, row: RowMapping) -> None:
-    await change.tx.execute(update(invoices).where(invoices.c.id == row["id"]).values(overdue_ms=change.now_ms))
-    payload = {
-        "customer_id": row["customer_id"],
-        "invoice_id": row["id"],
-        "number": row["number"],
-        "open": format_amount(allocations.open_nanos(row)),
-        "currency": row["currency"],
-        "due_on": row["due_day"],
-    }
-    await emit(change, "invoice.overdue", payload, customer_id=row["customer_id"])

@@ -17,7 +17,7 @@ from sqlalchemy import select, text
 from config.settings import Journal as JournalSettings
 from control.ingest import FAULTS, Ingest
 from control.link import SwitchLink
-from control.services import cdrs
+from control.services import cdr_rows
 from control.sinks import Sink, SqliteSink, StoreSink
 from control.store import tables
 from control.store.engine import Store
@@ -92,7 +92,7 @@ class Bench:
 
     async def position(self) -> int:
         async with self.store.read() as tx:
-            return await cdrs.read_position(tx)
+            return await cdr_rows.read_position(tx)
 
 
 def open_journal(folder: Path) -> Journal:

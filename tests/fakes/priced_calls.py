@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from control.services.call_entries import insert_entries, last_numbers
-from control.services.cdrs import insert_batch
+from control.services.cdr_rows import insert_batch
 from control.services.ledger import balance_of
 from control.services.records import rate_card_record
 from control.services.rollups import add_batch

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from control.services.call_entries import last_numbers
-from control.services.cdrs import insert_batch, last_number
+from control.services.cdr_rows import insert_batch
+from control.services.cdrs import last_number
 from control.services.context import Context
 from control.services.replay_calls import PastCall
 from control.services.rollups import add_batch

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from config.settings import Billing
-from control.services import document_mail, invoices
+from control.services import document_mail, overdue_invoices
 from control.services.ledger import append
 from control.store.invoice_tables import documents, number_series
 from control.store.outbox_tables import outbox
@@ -356,8 +356,8 @@ async def test_that_many_are_overdue_at_one_midnight_is_told_in_several_transact
         await tell_one(change, row)
 
     held: list[Any] = []
-    tell_one = invoices._tell_overdue
-    with patch.object(invoices, "OVERDUE_A_STEP", 2), patch.object(invoices, "_tell_overdue", tell):
+    tell_one = overdue_invoices._tell_overdue
+    with patch.object(overdue_invoices, "INVOICES_A_STEP", 2), patch.object(overdue_invoices, "_tell_overdue", tell):
         assert (await pass_time(plane, "2027-05-01T00:00:00+00:00"))["invoices overdue"] == 3
     assert changes[0] == changes[1] != changes[2]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from control.services.cdr_export import inert
-from control.services.cdrs import insert_batch, read_position, write_position
+from control.services.cdr_rows import insert_batch, read_position, write_position
 from control.store import tables
 from switch.records import CallEnded, Candidate, Cdr
 from tests.fakes.cdrs import make_attempt, make_cdr

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from control.services import rollups
 from control.services.call_entries import insert_entries, last_numbers
-from control.services.cdrs import insert_batch
+from control.services.cdr_rows import insert_batch
 from control.services.quality import is_effective
 from control.services.store_checks import CHECKS, run_check
 from control.sinks import SqliteSink, StoreSink, make_sink

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import func, inspect, select, text
 from sqlalchemy.engine import Connection
 
-from control.services.cdrs import insert_batch
+from control.services.cdr_rows import insert_batch
 from control.store import tables
 from control.store.engine import open_store
 from control.store.migrate import SCRIPTS, alembic_config
