@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from msgspec.structs import replace
+
 from rating.quotes import Charge, Quote, price
 from switch.call.attempt import Attempt
 from switch.outputs import Flow
@@ -33,6 +35,7 @@ class Try:
     def __init__(self, option: Option, gateway: Gateway, dialled_out: str) -> None:
         self.option: Option = option
         self.gateway: Gateway = gateway
+        self.gateway_id: int = gateway.id
         self.dialled_out: str = dialled_out
 
 
@@ -143,9 +146,9 @@ def attempt_record(attempt: Attempt, chosen: Try, ended_at: float, wall_offset_s
     option = chosen.option
     quote = option.quote
     return AttemptRecord(
-        provider_id=option.provider.id,
+        provider_id=option.card.provider_id,
         provider_name=option.provider.name,
-        gateway_id=chosen.gateway.id,
+        gateway_id=chosen.gateway_id,
         card_id=quote.card_id,
         revision_id=quote.revision_id,
         prefix=quote.row.prefix,
@@ -162,25 +165,7 @@ def attempt_record(attempt: Attempt, chosen: Try, ended_at: float, wall_offset_s
 
 def closed_attempt(answered: AttemptRecord, ended_ms: int, cost: Charge) -> AttemptRecord:
     """The attempt that was answered, now that its call is over."""
-    return AttemptRecord(
-        provider_id=answered.provider_id,
-        provider_name=answered.provider_name,
-        gateway_id=answered.gateway_id,
-        card_id=answered.card_id,
-        revision_id=answered.revision_id,
-        prefix=answered.prefix,
-        rate_nanos=answered.rate_nanos,
-        dialled_out=answered.dialled_out,
-        started_ms=answered.started_ms,
-        progress_ms=answered.progress_ms,
-        answered_ms=answered.answered_ms,
-        ended_ms=ended_ms,
-        status=answered.status,
-        cause=answered.cause,
-        billed_s=cost.billed_s,
-        cost_nanos=min(cost.net_nanos, COST_NANOS_MAX),
-        destination=answered.destination,
-    )
+    return replace(answered, ended_ms=ended_ms, billed_s=cost.billed_s, cost_nanos=min(cost.net_nanos, COST_NANOS_MAX))
 
 
 def build_refusal(

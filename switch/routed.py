@@ -86,7 +86,7 @@ class RoutedCall(BilledCall):
             invited_at=invited_at,
             # Of the INVITE: a wall clock that is set during the call moves none of its times.
             wall_offset_s=board.wall_offset_s,
-            currency=plan.sell_card.record.currency,
+            currency=plan.sell_card.currency,
             sell=quote_facts(plan.sell),
             user_agent="" if agent is None else agent.decode("utf-8", "backslashreplace"),
             is_challenged=is_challenged,
@@ -98,6 +98,8 @@ class RoutedCall(BilledCall):
         super().__init__(board, admitted, ingress_leg(invite, source, board.ids.tag(), board.hops), source, plan.keys)
         self.plan: Plan = plan
         self.sell = plan.sell
+        self._wall_offset_s: float = board.wall_offset_s
+        """As it was at the INVITE."""
         self.tries: list[Try] = []
         self._position: int = 0
         self._tried: set[int] = set()
@@ -180,10 +182,11 @@ class RoutedCall(BilledCall):
             least(plan.pdd_ms, provider.pdd_ms, defaults.pdd_ms),
             least(plan.ring_ms, provider.ring_ms, defaults.ring_ms),
         )
-        self.tries.append(Try(option, gateway, number))
+        chosen = Try(option, gateway, number)
+        self.tries.append(chosen)
         live = board.live
-        live.enter(layer_key(PROVIDER, provider.id), attempt)
-        live.enter(layer_key(GATEWAY, gateway.id), attempt)
+        live.enter(layer_key(PROVIDER, option.card.provider_id), attempt)
+        live.enter(layer_key(GATEWAY, chosen.gateway_id), attempt)
         live.enter(layer_key(CARD, option.card.id), attempt)
         self.begin_attempt(attempt, branch, data, now)
 
@@ -208,12 +211,15 @@ class RoutedCall(BilledCall):
         self.screen_out, self.screen_back = screens(customer, provider, shown, host, changed)
 
     def _invite_for(self, gateway: Gateway, flow: Flow, number: str, branch: bytes) -> bytes:
-        host = f"[{gateway.host}]" if ":" in gateway.host and gateway.host[0] != "[" else gateway.host
+        host = gateway.host
+        if ":" in host and host[0] != "[":
+            host = f"[{host}]"
         transport = self.hops.locals[flow.listener].transport
         user = number if number.isdigit() else quote(number, safe=USER_UNRESERVED)
         uri = f"{'sips' if self._wants_tls() else 'sip'}:{user}@{host}"
-        if gateway.port:
-            uri = f"{uri}:{gateway.port}"
+        port = gateway.port
+        if port:
+            uri = f"{uri}:{port}"
         if transport != "udp":
             uri = f"{uri};transport={transport}"
         return self.build_invite(uri.encode("ascii"), flow, branch)
@@ -227,7 +233,7 @@ class RoutedCall(BilledCall):
             if wait_s > 0:
                 board.live.health_of(chosen.gateway.id).rest(wait_s, now)
                 board.tell_health(chosen.gateway.id)
-        provider = board.tables.providers.get(chosen.option.provider.id, chosen.option.provider)
+        provider = board.tables.providers.get(chosen.option.card.provider_id, chosen.option.provider)
         invite = self.invite
         if status == 422 and self.session_ask.is_ours and invite is not None:
             # It was us who offered that timer: the caller would not know what to make of the refusal.
@@ -249,10 +255,10 @@ class RoutedCall(BilledCall):
             return  # the call has ended and left everything already
         chosen = self.tries[self.attempts.index(attempt)]
         live = board.live
-        live.leave(layer_key(PROVIDER, chosen.option.provider.id), attempt)
-        live.leave(layer_key(GATEWAY, chosen.gateway.id), attempt)
+        live.leave(layer_key(PROVIDER, chosen.option.card.provider_id), attempt)
+        live.leave(layer_key(GATEWAY, chosen.gateway_id), attempt)
         live.leave(layer_key(CARD, chosen.option.card.id), attempt)
-        board.quick_answers.note_failure(chosen.option.provider.id)
+        board.quick_answers.note_failure(chosen.option.card.provider_id)
         if attempt.cause in ("first_reply_timeout", "unreachable"):
             board.rest_target(attempt.flow, now)
 
@@ -283,7 +289,7 @@ class RoutedCall(BilledCall):
         assert attempt is not None, "one of its attempts was answered"
         position = self.attempts.index(attempt)
         self.failed = self.failed_but(position, now)
-        self.answered = attempt_record(attempt, self.tries[position], now, self._wall_offset_s())
+        self.answered = attempt_record(attempt, self.tries[position], now, self._wall_offset_s)
         self.buy = self.tries[position].option.quote
         self.explanation = tuple(plan.explanation)
         self.channel = attempt
@@ -307,21 +313,16 @@ class RoutedCall(BilledCall):
 
     def failed_but(self, position: int, now: float) -> tuple[AttemptRecord, ...]:
         """Records of all attempts but one."""
-        wall_offset_s = self._wall_offset_s()
+        wall_offset_s = self._wall_offset_s
         found: list[AttemptRecord] = []
         for index, chosen in enumerate(self.tries):
             if index != position:
                 found.append(attempt_record(self.attempts[index], chosen, now, wall_offset_s))
         return tuple(found)
 
-    def _wall_offset_s(self) -> float:
-        admitted = self.admitted
-        assert admitted is not None, "not over yet"
-        return admitted.wall_offset_s
-
     def _explain(self, index: int, option: Option, outcome: str, detail: str) -> None:
         self.plan.explanation[index] = Candidate(
-            option.card.id, option.provider.id, outcome, option.rate_nanos, option.margin_nanos, detail
+            option.card.id, option.card.provider_id, outcome, option.rate_nanos, option.margin_nanos, detail
         )
 
 

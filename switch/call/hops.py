@@ -120,12 +120,13 @@ class Hops:
             uri = parse_uri(raw_uri)
         except ParseError:
             return heard_from
-        local = self.locals[heard_from.listener]
-        ip = self._trusted_ip(uri, heard_from.address)
+        listener = heard_from.listener
+        source = heard_from.address
+        local = self.locals[listener]
+        ip = self._trusted_ip(uri, source)
         if not ip:
             return heard_from
         wanted = uri.params.get(b"transport", b"").decode("ascii", "replace").lower()
-        listener = heard_from.listener
         if local.is_reliable:
             # A stream peer is reached over the connection that it has; the address is for the
             # day that it is gone.
@@ -136,7 +137,7 @@ class Hops:
             if other >= 0:
                 return Flow(other, (ip, uri.port or (DEFAULT_TLS_PORT if wanted == "tls" else DEFAULT_PORT)))
         address = (ip, uri.port or DEFAULT_PORT)
-        if address == heard_from.address:
+        if address == source:
             return heard_from
         return Flow(listener, address)
 

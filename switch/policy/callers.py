@@ -105,6 +105,15 @@ class LoadedRoute:
 
     def __init__(self, record: IngressRoute, dial: DialStrings) -> None:
         self.record: IngressRoute = record
+        self.id: int = record.id
+        self.rate_card_id: int = record.rate_card_id
+        self.strategy: str = record.strategy
+        self.profit_mode: str = record.profit_mode
+        self.blocks_connect_fee: bool = record.block_connect_fee
+        self.durations: tuple[tuple[int, int], ...] = record.durations
+        self.max_duration_s: int | None = record.max_duration_s
+        self.capped_rate_nanos: int | None = record.capped_rate_nanos
+        self.vendor_capped_rate_nanos: int | None = record.vendor_capped_rate_nanos
         self.dial: DialStrings = dial
         self.tech_prefix: str = record.tech_prefix
         self.locked: frozenset[int] = frozenset(record.lock_cards)

@@ -29,7 +29,15 @@ class LoadedCard:
 
     def __init__(self, record: RateCard, tariff: Tariff, revisions: list[LoadedRevision]) -> None:
         self.record: RateCard = record
+        # What every call asks, read once: of a struct each would be a look-up by its name.
         self.id: int = record.id
+        self.currency: str = record.currency
+        self.priority: int = record.priority
+        self.weight: int = record.weight
+        self.sells: bool = record.enabled and record.direction == "sell"
+        self.buys: bool = record.enabled and record.direction == "buy"
+        self.provider_id: int = record.provider_id or 0
+        self.vendor_card_ids: tuple[int, ...] = record.vendor_card_ids
         self.tariff: Tariff = tariff
         self.revisions: list[LoadedRevision] = revisions
         """By `active_from_ms`, the earliest first."""

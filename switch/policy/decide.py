@@ -216,14 +216,13 @@ class _Decision:
         facts = self.facts
         customer = account.customer
         assert customer is not None, "run() has refused it"
-        record = route.record
-        card = self.tables.cards.get(record.rate_card_id)
-        if card is None or not card.record.enabled or card.record.direction != "sell":
-            return self._refuse(Cause.NO_SELL_RATE, f"card {record.rate_card_id} is no enabled sell card")
-        if card.record.currency != customer.currency:
+        card = self.tables.cards.get(route.rate_card_id)
+        if card is None or not card.sells:
+            return self._refuse(Cause.NO_SELL_RATE, f"card {route.rate_card_id} is no enabled sell card")
+        if card.currency != customer.currency:
             # Without a rate of exchange one unit would be charged as one of the other.
             return self._refuse(
-                Cause.NO_SELL_RATE, f"card {card.id} is in {card.record.currency}, the customer in {customer.currency}"
+                Cause.NO_SELL_RATE, f"card {card.id} is in {card.currency}, the customer in {customer.currency}"
             )
         revision = card.revision_at(facts.now_ms)
         row = None if revision is None or revision.deck is None else revision.deck.lookup(self.number, facts.now_ms)
@@ -235,7 +234,7 @@ class _Decision:
             self.steps.append(f"sell rate: card {card.record.name}, prefix {row.prefix} {row.name}".rstrip())
         if row.is_blocked:
             return self._refuse_priced(Cause.DESTINATION_BLOCKED, f"prefix {row.prefix} is blocked", offer)
-        if record.capped_rate_nanos is not None and sell.rate_nanos > record.capped_rate_nanos:
+        if route.capped_rate_nanos is not None and sell.rate_nanos > route.capped_rate_nanos:
             return self._refuse_priced(Cause.DESTINATION_BLOCKED, f"prefix {row.prefix} costs over the cap", offer)
         rules = account.cli_rules
         if rules is not None:
@@ -257,13 +256,13 @@ class _Decision:
         put_in_order(offer, self.live, self.is_simulated)
         if self.is_simulated:
             names = ", ".join([option.provider.name for option in offer.options])
-            self.steps.append(f"order by {record.strategy}: {names}")
+            self.steps.append(f"order by {route.strategy}: {names}")
         plan = Plan(
             customer,
             account.client,
             caller.endpoint,
             caller.user,
-            record,
+            route.record,
             sell,
             card,
             self.number,
@@ -293,7 +292,7 @@ class _Decision:
             reject.user_id = None if caller.user is None else caller.user.id
             reject.cli_out = self.cli_out or caller.cli_out(self.facts.cli)
         if self.route is not None:
-            reject.route_id = self.route.record.id
+            reject.route_id = self.route.id
         reject.dialled_out = self.number
         return reject
 

@@ -249,7 +249,7 @@ class _Inbound:
         card = self.tables.cards.get(card_id)
         if card is None or not card.record.enabled or card.record.direction != direction:
             return None
-        if card.record.currency != currency:
+        if card.currency != currency:
             return None
         revision = card.revision_at(now_ms)
         if revision is None or revision.deck is None:

@@ -46,7 +46,7 @@ class Offer:
         self.sell: Quote = sell
         self.number: str = number
         self.now_ms: int = now_ms
-        route_limit_s = route.record.max_duration_s
+        route_limit_s = route.max_duration_s
         self.max_s: int = limit_s if route_limit_s is None else min(limit_s, route_limit_s)
         self.options: list[Option] = []
         self.skipped: list[Candidate] = []
@@ -61,7 +61,7 @@ class Offer:
     def explain(self) -> list[Candidate]:
         """Options in their order as not reached yet, then those that were skipped."""
         taken = [
-            Candidate(option.card.id, option.provider.id, NOT_REACHED, option.rate_nanos, option.margin_nanos)
+            Candidate(option.card.id, option.card.provider_id, NOT_REACHED, option.rate_nanos, option.margin_nanos)
             for option in self.options
         ]
         return taken + self.skipped if self.skipped else taken
@@ -69,7 +69,7 @@ class Offer:
 
 def weigh(tables: Tables, offer: Offer) -> None:
     """Fill an offer's options and skipped candidates, in the order of the sell card's list."""
-    for card_id in offer.sell_card.record.vendor_card_ids:
+    for card_id in offer.sell_card.vendor_card_ids:
         card = tables.cards.get(card_id)
         if card is None:
             offer.skip(card_id, 0, "disabled", 0, 0, "no such card")
@@ -78,51 +78,50 @@ def weigh(tables: Tables, offer: Offer) -> None:
 
 
 def _weigh_card(tables: Tables, offer: Offer, card: LoadedCard) -> None:
-    record = card.record
     route = offer.route
     provider = card.provider
-    if provider is None or not provider.enabled or not record.enabled or record.direction != "buy":
-        offer.skip(card.id, record.provider_id or 0, "disabled", 0, 0, "")
+    provider_id = card.provider_id
+    if provider is None or not card.buys or not provider.enabled:
+        offer.skip(card.id, provider_id, "disabled", 0, 0, "")
         return
     if route.locked and card.id not in route.locked:
-        offer.skip(card.id, provider.id, "locked_out", 0, 0, "")
+        offer.skip(card.id, provider_id, "locked_out", 0, 0, "")
         return
     if card.id in route.excluded:
-        offer.skip(card.id, provider.id, "excluded", 0, 0, "")
+        offer.skip(card.id, provider_id, "excluded", 0, 0, "")
         return
-    if record.currency != offer.sell_card.record.currency:
-        offer.skip(card.id, provider.id, "currency", 0, 0, f"{record.currency}, sold in another")
+    if card.currency != offer.sell_card.currency:
+        offer.skip(card.id, provider_id, "currency", 0, 0, f"{card.currency}, sold in another")
         return
     revision = card.revision_at(offer.now_ms)
     row = None if revision is None or revision.deck is None else revision.deck.lookup(offer.number, offer.now_ms)
     if row is None or revision is None:
-        offer.skip(card.id, provider.id, "no_rate", 0, 0, card.error)
+        offer.skip(card.id, provider_id, "no_rate", 0, 0, card.error)
         return
     quote = Quote(row, card.tariff, 0, card.id, revision.revision_id, offer.now_ms)
     rate_nanos = quote.rate_nanos
     margin_nanos = offer.sell.rate_nanos - rate_nanos
-    limits = route.record
     if row.is_blocked:
-        offer.skip(card.id, provider.id, "blocked", rate_nanos, margin_nanos, f"prefix {row.prefix}")
+        offer.skip(card.id, provider_id, "blocked", rate_nanos, margin_nanos, f"prefix {row.prefix}")
         return
-    if limits.vendor_capped_rate_nanos is not None and rate_nanos > limits.vendor_capped_rate_nanos:
-        offer.skip(card.id, provider.id, "capped", rate_nanos, margin_nanos, "")
+    if route.vendor_capped_rate_nanos is not None and rate_nanos > route.vendor_capped_rate_nanos:
+        offer.skip(card.id, provider_id, "capped", rate_nanos, margin_nanos, "")
         return
-    if limits.block_connect_fee and row.connect_fee_nanos > 0:
-        offer.skip(card.id, provider.id, "connect_fee", rate_nanos, margin_nanos, "")
+    if route.blocks_connect_fee and row.connect_fee_nanos > 0:
+        offer.skip(card.id, provider_id, "connect_fee", rate_nanos, margin_nanos, "")
         return
-    mode = limits.profit_mode
+    mode = route.profit_mode
     if mode != "off":
         at_s = 60
-        is_mean = mode == "expected" and len(limits.durations) > 0
+        is_mean = mode == "expected" and len(route.durations) > 0
         if is_mean:
-            margin_nanos = tables.margins.expected(offer.sell, quote, limits.durations, offer.max_s)
+            margin_nanos = tables.margins.expected(offer.sell, quote, route.durations, offer.max_s)
         elif mode != "rate":
             margin_nanos, at_s = tables.margins.worst(offer.sell, quote, offer.max_s)
         margin_nanos = max(-MARGIN_NANOS_MAX, min(margin_nanos, MARGIN_NANOS_MAX))
         if margin_nanos < 0:
             offer.is_margin_short = True
             detail = "mean of the route's calls" if is_mean else f"at {at_s} s"
-            offer.skip(card.id, provider.id, "margin", rate_nanos, margin_nanos, detail)
+            offer.skip(card.id, provider_id, "margin", rate_nanos, margin_nanos, detail)
             return
     offer.options.append(Option(card, provider, quote, rate_nanos, margin_nanos))

@@ -21,12 +21,12 @@ def put_in_order(offer: Offer, live: Live, is_simulated: bool) -> None:
     options = offer.options
     if len(options) < 2:
         return
-    strategy = offer.route.record.strategy
+    strategy = offer.route.strategy
     if strategy == "lcr":
         options.sort(key=_by_price)
         return
     options.sort(key=_by_priority)
-    route_id = offer.route.record.id
+    route_id = offer.route.id
     if strategy == "round_robin":
         turn = live.round_robin.get(route_id, 0)
         if not is_simulated:
@@ -47,15 +47,15 @@ def weighted(options: list[Option], turns: Turns, is_simulated: bool) -> list[Op
     earned: list[tuple[int, int]] = []
     total = 0
     for place, option in enumerate(options):
-        weight = max(option.card.record.weight, 0)
+        weight = max(option.card.weight, 0)
         total += weight
         # Lists of pairs sort by credit, then place: the greatest credit first means negative here.
         earned.append((-(turns.credits.get(option.card.id, 0) + weight), place))
     if total == 0:
         return options
     # A card of weight 0 never has credit, but others may be below it: it still comes last.
-    idle = [option for option in options if option.card.record.weight <= 0]
-    ordered = [options[place] for _, place in sorted(earned) if options[place].card.record.weight > 0]
+    idle = [option for option in options if option.card.weight <= 0]
+    ordered = [options[place] for _, place in sorted(earned) if options[place].card.weight > 0]
     if not is_simulated:
         for credit, place in earned:
             turns.credits[options[place].card.id] = -credit
@@ -77,8 +77,8 @@ def _turns(live: Live, route_id: int, options: list[Option], is_simulated: bool)
 
 
 def _by_price(option: Option) -> tuple[int, int, int]:
-    return (option.rate_nanos, option.card.record.priority, option.card.id)
+    return (option.rate_nanos, option.card.priority, option.card.id)
 
 
 def _by_priority(option: Option) -> tuple[int, int]:
-    return (option.card.record.priority, option.card.id)
+    return (option.card.priority, option.card.id)

@@ -33,37 +33,43 @@ def choose_gateway(
         tried: gateway ids that this call has been to.
         is_simulated: take no token, and let the heaviest stand for the draw.
     """
-    provider = tables.providers.get(option.provider.id)
+    provider_id = option.card.provider_id
+    provider = tables.providers.get(provider_id)
     if provider is None or not provider.enabled:
         return Skip("disabled", "provider")
-    provider_key = layer_key(PROVIDER, provider.id)
-    if provider.channels is not None and live.channels(provider_key) >= provider.channels:
-        return Skip("channels", f"provider: {provider.channels}")
-    if provider.flow_speed_cps is not None and not live.buckets.may_take(provider_key, provider.flow_speed_cps, now_s):
-        return Skip("cps", f"provider: {provider.flow_speed_cps:g}")
+    provider_key = layer_key(PROVIDER, provider_id)
+    provider_channels = provider.channels
+    if provider_channels is not None and live.channels(provider_key) >= provider_channels:
+        return Skip("channels", f"provider: {provider_channels}")
+    provider_cps = provider.flow_speed_cps
+    if provider_cps is not None and not live.buckets.may_take(provider_key, provider_cps, now_s):
+        return Skip("cps", f"provider: {provider_cps:g}")
 
     usable: list[Gateway] = []
     total = 0
     reason = "disabled"
     detail = "no enabled gateway"
-    for gateway in tables.gateways_by_provider.get(provider.id, ()):
-        if not gateway.enabled or gateway.id in tried:
+    for gateway in tables.gateways_by_provider.get(provider_id, ()):
+        gateway_id = gateway.id
+        if gateway_id in tried or not gateway.enabled:
             continue
-        health = live.health.get(gateway.id)
+        health = live.health.get(gateway_id)
         # Without probes only Retry-After speaks: a gateway whose probing was switched off while it
         # was down would never be asked again.
         if health is not None and (now_s < health.rest_until_s or (gateway.probe and not health.is_up)):
             reason = "unhealthy"
-            detail = f"gateway {gateway.id}: {health.why_not(now_s)}"
+            detail = f"gateway {gateway_id}: {health.why_not(now_s)}"
             continue
-        key = layer_key(GATEWAY, gateway.id)
-        if gateway.channels is not None and live.channels(key) >= gateway.channels:
+        key = layer_key(GATEWAY, gateway_id)
+        channels = gateway.channels
+        if channels is not None and live.channels(key) >= channels:
             reason = "channels"
-            detail = f"gateway {gateway.id}: {gateway.channels}"
+            detail = f"gateway {gateway_id}: {channels}"
             continue
-        if gateway.flow_speed_cps is not None and not live.buckets.may_take(key, gateway.flow_speed_cps, now_s):
+        cps = gateway.flow_speed_cps
+        if cps is not None and not live.buckets.may_take(key, cps, now_s):
             reason = "cps"
-            detail = f"gateway {gateway.id}: {gateway.flow_speed_cps:g}"
+            detail = f"gateway {gateway_id}: {cps:g}"
             continue
         usable.append(gateway)
         total += max(gateway.weight, 0)
@@ -78,10 +84,11 @@ def choose_gateway(
         return chosen
     if len(usable) > 1:
         chosen = _draw(usable, total, rng)
-    if provider.flow_speed_cps is not None:
-        live.buckets.take(provider_key, provider.flow_speed_cps, now_s)
-    if chosen.flow_speed_cps is not None:
-        live.buckets.take(layer_key(GATEWAY, chosen.id), chosen.flow_speed_cps, now_s)
+    if provider_cps is not None:
+        live.buckets.take(provider_key, provider_cps, now_s)
+    chosen_cps = chosen.flow_speed_cps
+    if chosen_cps is not None:
+        live.buckets.take(layer_key(GATEWAY, chosen.id), chosen_cps, now_s)
     return chosen
 
 
