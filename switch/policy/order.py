@@ -23,7 +23,7 @@ def put_in_order(offer: Offer, live: Live, is_simulated: bool) -> None:
         return
     strategy = offer.route.strategy
     if strategy == "lcr":
-        options.sort(key=_by_price)
+        _sort_by_price(options)
         return
     options.sort(key=_by_priority)
     route_id = offer.route.id
@@ -76,8 +76,23 @@ def _turns(live: Live, route_id: int, options: list[Option], is_simulated: bool)
     return turns
 
 
-def _by_price(option: Option) -> tuple[int, int, int]:
-    return (option.rate_nanos, option.card.priority, option.card.id)
+def _sort_by_price(options: list[Option]) -> None:
+    """By insertion: a call has a handful of options, and a tuple of each would take longer than comparing them."""
+    for place in range(1, len(options)):
+        option = options[place]
+        at = place
+        while at > 0 and _goes_before(option, options[at - 1]):
+            options[at] = options[at - 1]
+            at -= 1
+        options[at] = option
+
+
+def _goes_before(option: Option, other: Option) -> bool:
+    if option.rate_nanos != other.rate_nanos:
+        return option.rate_nanos < other.rate_nanos
+    if option.card.priority != other.card.priority:
+        return option.card.priority < other.card.priority
+    return option.card.id < other.card.id
 
 
 def _by_priority(option: Option) -> tuple[int, int]:
