@@ -155,21 +155,13 @@ class _Decision:
         live = self.live
         facts = self.facts
         rates = caller.rates
-        caps = caller.caps
         # The usual call stands under few limits, and lists are only joined where there are some.
         if account.rates:
             rates = rates + account.rates
-        if account.caps:
-            caps = caps + account.caps
-        if route is not None:
-            if route.rates:
-                rates = rates + route.rates
-            if route.caps:
-                caps = caps + route.caps
+        if route is not None and route.rates:
+            rates = rates + route.rates
         if live.cps_max is not None:
             rates = [*rates, (INSTANCE_KEY, live.cps_max)]
-        if live.calls_max is not None:
-            caps = [*caps, (INSTANCE_KEY, live.calls_max)]
 
         if rates:
             buckets = live.buckets
@@ -185,10 +177,21 @@ class _Decision:
                         reject.retry_in_s = wait_s
                         reject.patience_s = float(route.record.cps_buffer_s)
                 return reject
-        for key, channels in caps:
-            if live.channels(key) >= channels:
-                return self._refuse(Cause.CHANNELS_EXCEEDED, f"{describe_key(key)}: {channels}")
+        refused = self._check_channels(caller.caps) or self._check_channels(account.caps)
+        if refused is None and route is not None:
+            refused = self._check_channels(route.caps)
+        if refused is not None:
+            return refused
+        calls_max = live.calls_max
+        if calls_max is not None and live.channels(INSTANCE_KEY) >= calls_max:
+            return self._refuse(Cause.CHANNELS_EXCEEDED, f"{describe_key(INSTANCE_KEY)}: {calls_max}")
         return self._check_media(caller) if caller.watches_media else None
+
+    def _check_channels(self, caps: list[tuple[int, int]]) -> Reject | None:
+        for key, channels in caps:
+            if self.live.channels(key) >= channels:
+                return self._refuse(Cause.CHANNELS_EXCEEDED, f"{describe_key(key)}: {channels}")
+        return None
 
     def _check_media(self, caller: Caller) -> Reject | None:
         """Whether a codec is left that the caller may use, and what it takes."""
