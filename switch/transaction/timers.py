@@ -18,6 +18,8 @@ TICK_S: Final = 0.005
 """Timers due within this much of each other fire together; RFC 3261's shortest is 500 ms."""
 INTERVALS_MAX: Final = 64
 """More distinct intervals than this (settings of many vendors) share the heap."""
+FIRST_INTERVALS_MAX: Final = 12
+"""So many are compared one by one."""
 STOPPED_MIN: Final = 1_024
 """Stopped timers stay where they are until their turn, or until they are this many and the greater
 part: behind one long call there would be those of all calls since."""
@@ -34,7 +36,9 @@ class TimerOwner:
 class Queue:
     """Timers of one interval, or the heap of odd ones; `stopped` of them wait to be forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval_ms: int) -> None:
+        self.interval_ms: int = interval_ms
+        """0: of no one interval."""
         self.timers: deque[Timer] = deque()
         self.stopped: int = 0
 
@@ -59,8 +63,10 @@ class Timers:
 
     def __init__(self) -> None:
         self._queues: dict[int, Queue] = {}
+        self._first_queues: list[Queue] = []
+        """The intervals that came first, which are RFC 3261's: compared sooner than looked up."""
         self._heap: list[tuple[float, int, Timer]] = []
-        self._odd: Queue = Queue()
+        self._odd: Queue = Queue(0)
         """Counts the stopped ones of the heap; its own `timers` stay empty."""
         self._heap_serial: int = 0
         self._next: float = NEVER
@@ -68,12 +74,9 @@ class Timers:
     def start(self, interval_ms: int, owner: TimerOwner, kind: int, now: float) -> Timer:
         """Fire `owner.fire(kind, …)` `interval_ms` from now."""
         deadline = now + interval_ms / 1000.0
-        queue = self._queues.get(interval_ms)
+        queue = self._queue_of(interval_ms)
         if queue is None:
-            if len(self._queues) >= INTERVALS_MAX:
-                return self.start_at(deadline, owner, kind)
-            queue = Queue()
-            self._queues[interval_ms] = queue
+            return self.start_at(deadline, owner, kind)
         timer = Timer(deadline, owner, kind, queue)
         timers = queue.timers
         timers.append(timer)
@@ -83,6 +86,19 @@ class Timers:
         if deadline < self._next:
             self._next = deadline
         return timer
+
+    def _queue_of(self, interval_ms: int) -> Queue | None:
+        """None: there are too many intervals for this one to have a queue."""
+        for known in self._first_queues:
+            if known.interval_ms == interval_ms:
+                return known
+        queue = self._queues.get(interval_ms)
+        if queue is None and len(self._queues) < INTERVALS_MAX:
+            queue = Queue(interval_ms)
+            self._queues[interval_ms] = queue
+            if len(self._first_queues) < FIRST_INTERVALS_MAX:
+                self._first_queues.append(queue)
+        return queue
 
     def start_at(self, deadline: float, owner: TimerOwner, kind: int) -> Timer:
         """Fire at a moment that has no interval in common with others."""
