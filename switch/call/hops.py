@@ -71,6 +71,9 @@ class Hops:
         self._own_hosts: set[bytes] = set()
         self._own_names: set[bytes] = {name.lower().encode("utf-8") for name in domains}
         self._own_ips: set[str] = set()
+        self._first_host: bytes = locals_[0].shown_host.lower() if locals_ else b""
+        self._first_port: int = locals_[0].shown_port if locals_ else -1
+        """Most that is said of us names the first listener: compared sooner than looked up."""
         self._record_routes: dict[int, list[bytes]] = {}
         self._kinds: dict[bytes, int] = {}
         for local in locals_:
@@ -86,6 +89,8 @@ class Hops:
 
     def is_own(self, host: bytes, port: int) -> bool:
         """Whether `host:port` of a URI is one of our listeners; port 0 takes any of them."""
+        if port == self._first_port and host == self._first_host:
+            return True
         ports = self._own.get(host)
         if ports is not None and (port == 0 or port in ports):
             return True
