@@ -19,7 +19,7 @@ from switch.board import Board
 from switch.call.call import ANSWERED, Call
 from switch.call.leg import Leg
 from switch.call.relay import Relay
-from switch.cdr import build_cdr, closed_attempt, delivery_attempt, wall_ms
+from switch.cdr import build_cdr, closed_attempt, delivery_attempt, length_ms, wall_ms
 from switch.outputs import Flow
 from switch.policy.causes import Cause
 from switch.policy.live import CARD, GATEWAY, PROVIDER, layer_key
@@ -154,7 +154,7 @@ class BilledCall(Call):
         sell = self.sell
         if sell is None or not self.answered_at:
             return 0
-        duration_ms = round((now - self.answered_at) * 1000.0)
+        duration_ms = length_ms(self.answered_at, now)
         return min(self.held_nanos, price(sell, duration_ms, _SOME_MOMENT_MS).gross_nanos)
 
     def _cover(self) -> None:
@@ -185,7 +185,7 @@ class BilledCall(Call):
         if covered == UNLIMITED_MS:
             return True
         # After a restart more may have gone by than was held for.
-        covered = max(covered, round((now - self.answered_at) * 1000.0))
+        covered = max(covered, length_ms(self.answered_at, now))
         wanted = next_total_nanos(sell, covered, stretch_s)
         return self._hold(wanted, more_nanos(sell, covered), stretch_s)
 
@@ -240,7 +240,7 @@ class BilledCall(Call):
             self._leave_vendor()
             if self.ended_at > self.held_until:
                 self._settle_late(sell)
-            duration_ms = round((self.ended_at - self.answered_at) * 1000.0)
+            duration_ms = length_ms(self.answered_at, self.ended_at)
             answered_ms = wall_ms(self.answered_at, admitted.wall_offset_s)
             charge = price(sell, duration_ms, answered_ms)
             buy = self.buy
@@ -282,7 +282,7 @@ class BilledCall(Call):
 
     def _settle_late(self, sell: Quote) -> None:
         """It talked on past what it held, since we were late: hold the rest now, or charge no more than was held."""
-        duration_ms = round((self.ended_at - self.answered_at) * 1000.0)
+        duration_ms = length_ms(self.answered_at, self.ended_at)
         total = price(sell, duration_ms, _SOME_MOMENT_MS).gross_nanos
         if total > self.held_nanos and not self._hold(total, total, self._stretch_s):
             self.ended_at = self.held_until

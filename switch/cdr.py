@@ -62,7 +62,7 @@ def build_cdr(
     for attempt in attempts:
         cost_nanos += attempt.cost_nanos
     # To the first 18x, or to whatever came instead of one.
-    pdd_ms = round(((progress_at or answered_at or ended_at) - invited_at) * 1000.0)
+    pdd_ms = length_ms(invited_at, progress_at or answered_at or ended_at)
     return Cdr(
         id=admitted.id,
         customer_id=admitted.customer_id,
@@ -242,6 +242,11 @@ def wall_ms(at: float, wall_offset_s: float) -> int:
 def wall_ms_if(at: float, wall_offset_s: float) -> int | None:
     """The same; None for what has not happened."""
     return int((at + wall_offset_s) * 1000.0) if at else None
+
+
+def length_ms(begun_at: float, ended_at: float) -> int:
+    """From one monotonic moment to a later one, to the nearest millisecond."""
+    return int((ended_at - begun_at) * 1000.0 + 0.5)
 
 
 def source_text(flow: Flow) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from switch.billed import BilledCall
 from switch.call.call import STATE_NAMES
-from switch.cdr import source_text, wall_ms, wall_ms_if
+from switch.cdr import length_ms, source_text, wall_ms, wall_ms_if
 from switch.frames import CallDecision, LiveCall, Load
 from switch.inbound import InboundCall
 from switch.policy.live import CUSTOMER, PROVIDER, Live
@@ -42,7 +42,7 @@ def live_call(call: BilledCall, now: float) -> LiveCall:
         invited_ms=wall_ms(call.invited_at, admitted.wall_offset_s),
         answered_ms=wall_ms_if(call.answered_at, admitted.wall_offset_s),
         direction="outbound" if admitted.did is None else "inbound",
-        duration_ms=round((now - call.answered_at) * 1000.0) if call.answered_at else 0,
+        duration_ms=length_ms(call.answered_at, now) if call.answered_at else 0,
         held_nanos=call.held_nanos,
         spent_nanos=call.spent_nanos(now),
     )

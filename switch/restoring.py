@@ -18,7 +18,7 @@ from switch.call.call import ANSWERED, SWITCH
 from switch.call.forwarding import Swap
 from switch.call.leg import CSEQ_JUMP, restored_leg
 from switch.call.media import media_rule
-from switch.cdr import NUMBER_START, build_cdr, closed_attempt, delivery_attempt, wall_ms
+from switch.cdr import NUMBER_START, build_cdr, closed_attempt, delivery_attempt, length_ms, wall_ms
 from switch.outputs import Flow
 from switch.policy.callers import Caller
 from switch.policy.causes import STATUS, Cause
@@ -120,7 +120,7 @@ def close_lost(board: Board, found: RecoveredCall, shift_s: float, last_at: floa
         status = answered.status
         answered_at = answered.answered_at + shift_s
         progress_at = answered.progress_at + shift_s if answered.progress_at else 0.0
-        talk_ms = max(0, round((ended_at - answered_at) * 1000.0))
+        talk_ms = max(0, length_ms(answered_at, ended_at))
         duration_ms = min(talk_ms, max(0, covered_ms(sell, found.held_nanos)))
         ended_at = answered_at + duration_ms / 1000.0
         answered_ms = wall_ms(answered_at, admitted.wall_offset_s)

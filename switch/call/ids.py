@@ -32,7 +32,7 @@ class Ids:
 
     def cdr_id(self, now_ms: int) -> str:
         """32 hex digits that sort by time: 48 bits of milliseconds, then 80 random bits."""
-        return f"{now_ms:012x}" + self._draw(_CDR_DIGITS).decode("ascii")
+        return now_ms.to_bytes(6, "big").hex() + self._draw(_CDR_DIGITS).decode("ascii")
 
     def _draw(self, digits: int) -> bytes:
         start = self._position
