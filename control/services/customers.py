@@ -163,6 +163,8 @@ SEARCHED: Final[tuple[tuple[Table, str], ...]] = (
     (contacts, "phone"),
 )
 """Where a search for a customer looks beside its own row: tables with `customer_id` and `archived_ms`."""
+IN_ANY_SCRIPT: Final = ((contacts, "name"), (contacts, "email"))
+"""Those of them that hold more than ASCII: hosts and user names need not be looked through for what they never have."""
 NUMBERS: Final = ((dids, "number"), (contacts, "phone"))
 """Where a number is found however it was typed."""
 _SEPARATORS: Final = re.compile(r"^\s*\+|[\s()/-]")
@@ -277,8 +279,9 @@ class Customers(Noun[CustomerNew, Customer]):
         found = [contains(self.table, name, query.search) for name in self.search]
         number = _SEPARATORS.sub("", query.search)
         # What belongs to customers is looked through once, not customer by customer.
-        for table in dict.fromkeys(table for table, _ in SEARCHED):
-            columns = [contains(table, column, query.search) for each, column in SEARCHED if each is table]
+        searched = SEARCHED if query.search.isascii() else IN_ANY_SCRIPT
+        for table in dict.fromkeys(table for table, _ in searched):
+            columns = [contains(table, column, query.search) for each, column in searched if each is table]
             if number != query.search and number.isdecimal():
                 columns += [contains(table, column, number) for each, column in NUMBERS if each is table]
             if table is tables.endpoints:
