@@ -18,6 +18,7 @@ from sqlalchemy.engine import RowMapping
 from control.services import documents
 from control.services.context import Change, Context
 from control.services.errors import Conflict, MailFailed
+from control.services.invoicing import profile_of, profile_row
 from control.services.mail import Attachment
 from control.store.contact_tables import contacts
 from control.store.engine import Tx
@@ -65,9 +66,10 @@ async def send_again(ctx: Context, kind: documents.Kind, document_id: int, recip
         raise Conflict("The installation sends no mail: [mail] host.")
     async with ctx.change() as change:
         facts = await documents.facts_of(change.tx, kind, document_id)
-        count = await queue(change, kind, document_id, facts.customer_id, recipients)
+        wanted = recipients or profile_of(await profile_row(change.tx, facts.customer_id)).recipients
+        count = await queue(change, kind, document_id, facts.customer_id, wanted)
         if not count:
-            raise Conflict("The customer has no contact to send it to; name recipients.")
+            raise Conflict("The customer has neither recipients nor a contact to send it to; name some.")
         await change.audit("send", kind, document_id, after={"recipients": count})
     return count
 

@@ -215,6 +215,11 @@ async def test_an_issued_invoice_is_mailed_once_to_each_recipient(plane: Control
         await plane.post(f"/invoices/{made['id']}/send", {"recipients": ["x"]}, status=400)
         await document_mail.run_due(plane.ctx)
         assert [each["To"] for each in mailbox.messages] == ["ann@example.com", "books@example.com"]
+        # And once more to whom the customer's invoices go, which by now is an address of its own.
+        await plane.patch("/customers/1/invoicing", {"recipients": ["ledger@example.com"]})
+        assert (await plane.post(f"/invoices/{made['id']}/send", None, status=200))["mails"] == 1
+        await document_mail.run_due(plane.ctx)
+        assert mailbox.messages[-1]["To"] == "ledger@example.com"
 
 
 @with_control
