@@ -18,6 +18,7 @@ from control.services.cdr_export import csv_lines, json_lines, parquet_file
 from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
 from control.services.cdr_zones import zone_of
 from control.services.context import current_version
+from control.services.currencies import all_currencies
 from control.services.fields import Moment, ms_moment
 from control.services.pages import Page
 from control.services.pricing import price_call as price
@@ -137,6 +138,10 @@ class AlarmRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     detail: str
     at: Moment
+
+
+async def list_currencies(call: Call) -> Any:
+    return Page(items=all_currencies(), next_cursor=None)
 
 
 async def list_alarms(call: Call) -> Any:

@@ -37,6 +37,7 @@ from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
 from control.services.cdrs import CdrExportQuery, CdrQuery, CdrShown, CustomerCdrQuery
 from control.services.clients import CLIENTS, ClientQuery
 from control.services.contacts import CONTACTS, ContactQuery
+from control.services.currencies import CurrencyShown
 from control.services.customers import CUSTOMERS, CustomerQuery
 from control.services.deck_import import DeckDiff
 from control.services.did_fields import DidQuery
@@ -273,6 +274,14 @@ _INSTALLATION: Final = [
         summary="Every gateway with its health.",
         role="read-only",
         reply=Page[GatewayStats],
+    ),
+    Route(
+        method="GET",
+        path="/currencies",
+        handler=handlers.list_currencies,
+        summary="Every currency that an account may have, for lists to pick from.",
+        role="read-only",
+        reply=Page[CurrencyShown],
     ),
     Route(
         method="GET",

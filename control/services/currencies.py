@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from control.services.errors import invalid
 
 _CODES: Final = """
@@ -12,7 +14,7 @@ _CODES: Final = """
     HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL
     MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR
     RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD
-    TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG
+    TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
 """
 
 CODES: Final = frozenset(_CODES.split())
@@ -33,3 +35,15 @@ def decimals_of(code: str) -> int:
     if code in _WITHOUT.split():
         return 0
     return 3 if code in _WITH_THREE.split() else 2
+
+
+class CurrencyShown(msgspec.Struct, frozen=True, kw_only=True):
+    code: str
+    """ISO 4217."""
+    decimals: int
+    """Of the smallest amount that it is paid in, which invoices are rounded to."""
+
+
+def all_currencies() -> list[CurrencyShown]:
+    """By code."""
+    return [CurrencyShown(code=code, decimals=decimals_of(code)) for code in sorted(CODES)]

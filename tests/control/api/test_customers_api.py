@@ -124,6 +124,18 @@ async def test_names_that_differ_by_case_or_unicode_form_are_one_name(plane: Con
 
 
 @with_control
+async def test_a_currency_is_picked_from_the_list_of_those_that_there_are(plane: ControlPlane) -> None:
+    listed = (await plane.get("/currencies", role="read-only"))["items"]
+    decimals = {row["code"]: row["decimals"] for row in listed}
+    assert (decimals["EUR"], decimals["JPY"], decimals["KWD"]) == (2, 0, 3)
+    assert list(decimals) == sorted(decimals)
+    for code in decimals:
+        assert (await plane.post("/customers", {"name": code, "currency": code}))["currency"] == code
+    problem = await plane.post("/customers", {"name": "Other", "currency": "XXX"}, status=400)
+    assert problem["errors"][0]["path"] == "currency"
+
+
+@with_control
 async def test_the_currency_never_changes(plane: ControlPlane) -> None:
     customer = await plane.make_customer(currency="EUR")
     problem = await plane.patch(f"/customers/{customer}", {"currency": "USD"}, status=409)
