@@ -217,8 +217,23 @@ def _life(
 
 
 def _bills(zone: str, before: RowMapping | None, activated_ms: int | None) -> dict[str, Any]:
-    """The next month to be billed, and when: the first is that in which the client is active first."""
+    """The next month to be billed, and when: the first is that in which the client is active first.
+
+    Raises:
+        Conflict: on other clocks it began in another month, and the one that it began in is billed.
+    """
     month = None if before is None else before["bill_month"]
-    if activated_ms is not None and (before is None or before["activated_ms"] is None):
-        month = day_at(activated_ms, zone).isoformat()[:7]
+    if activated_ms is not None:
+        began = _month_of(activated_ms, zone)
+        if before is None or before["activated_ms"] is None:
+            month = began
+        elif month is not None and began != (was := _month_of(activated_ms, before["time_zone"])):
+            if month != was:
+                detail = f"There the client began in {began}, and is billed from {was} on already."
+                raise Conflict(detail, errors=[FieldError("time_zone", detail)])
+            month = began
     return {"bill_month": month, "bill_due_ms": None if month is None else bill_due_ms(month, zone)}
+
+
+def _month_of(ms: int, zone: str) -> str:
+    return day_at(ms, zone).isoformat()[:7]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
+from sqlalchemy import func, select
 from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
@@ -24,6 +25,7 @@ from control.services.periods import day_at
 from control.services.products import ProductKind
 from control.store import tables
 from control.store.client_bill_tables import products, purchases
+from control.store.engine import Tx
 from rating.money import format_amount
 
 Quantity = Annotated[int, Meta(ge=1, le=100_000)]
@@ -100,6 +102,7 @@ class Purchases(Noun[PurchaseNew, Purchase]):
         start = _start_of(new, client, change.now_ms)
         if new.end_date is not None and parse_day("end_date", new.end_date) < start:
             raise invalid("end_date", f"before its start on {start}")
+        await _check_sum(change.tx, new, product, start)
         copied = ("name", "kind", "currency", "monthly_price_nanos", "setup_price_nanos", "notice_days")
         return {"start_date": start.isoformat(), **{name: product[name] for name in copied}}
 
@@ -166,6 +169,20 @@ class Purchases(Noun[PurchaseNew, Purchase]):
 
 
 PURCHASES: Final = Purchases()
+
+
+async def _check_sum(tx: Tx, new: PurchaseNew, product: RowMapping, start: date) -> None:
+    """What a client has in a month is a sum that fits the store: a bill that does not would hold up all bills."""
+    c = purchases.c
+    of_one = c.monthly_price_nanos + c.setup_price_nanos
+    query = select(func.sum(c.quantity * of_one)).where(
+        c.client_id == new.client_id,
+        c.archived_ms.is_(None),
+        c.end_date.is_(None) | (c.end_date >= start.replace(day=1).isoformat()),
+    )
+    has = int((await tx.execute(query)).scalar() or 0)
+    if has + new.quantity * (product["monthly_price_nanos"] + product["setup_price_nanos"]) > AMOUNT_NANOS_MAX:
+        raise invalid("quantity", f"with what the client has it costs over {format_amount(AMOUNT_NANOS_MAX)}")
 
 
 def _start_of(new: PurchaseNew, client: RowMapping, now_ms: int) -> date:

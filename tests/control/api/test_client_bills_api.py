@@ -303,3 +303,40 @@ async def test_an_accounts_calls_are_added_up_while_others_can_write(plane: Cont
     with patch.object(billing, "_account", account):
         assert len(await bills(plane, "2027-02-02T00:00:00")) == 1
     assert is_held == [False]
+
+
+@with_control
+async def test_setup_is_charged_once_whatever_clocks_the_client_is_moved_to(plane: ControlPlane) -> None:
+    """Half past eleven at night of the 31st in UTC is the 1st of February in Auckland."""
+    plane.clock.ms = ms("2027-01-31T23:30:00")
+    late, moved = await make_client(plane, "Late"), await make_client(plane, "Moved")
+    item = await product(plane, setup_price="50")
+    for client in (late, moved):
+        await buy(plane, client, item)
+    # Before the first bill the first month is that of the new clocks.
+    await plane.patch(f"/clients/{moved}", {"time_zone": "Pacific/Auckland"})
+    assert await bills(plane, "2027-02-05T00:00:00") == [("2027-01", "51")]
+    # After it another first month would charge the setup again.
+    problem = await plane.patch(f"/clients/{late}", {"time_zone": "Pacific/Auckland"}, status=409)
+    assert problem["errors"][0]["path"] == "time_zone"
+    await plane.patch(f"/clients/{late}", {"time_zone": "Europe/London"})
+    assert await bills(plane, "2027-03-05T00:00:00", late) == [("2027-01", "51"), ("2027-02", "31")]
+    assert await bills(plane, "2027-03-05T00:00:00", moved) == [("2027-02", "81")]
+
+
+@with_control
+async def test_no_bill_grows_beyond_what_can_be_added_up(plane: ControlPlane) -> None:
+    dear = await product(plane, "Tower", monthly_price="1000000")
+    rich, other = await make_client(plane, "Rich"), await make_client(plane, "Other")
+    for _ in range(10):
+        await buy(plane, rich, dear, quantity=100)
+    problem = await buy(plane, rich, dear, status=400)
+    assert problem["errors"][0]["path"] == "quantity"
+    # What ends before the month of another does not count against it.
+    brief = await make_client(plane, "Brief")
+    for month in ("01", "02"):
+        for _ in range(10):
+            days = {"start_date": f"2027-{month}-20", "end_date": f"2027-{month}-21"}
+            await buy(plane, brief, dear, quantity=100, **days)
+    await buy(plane, other, await product(plane))
+    assert len(await bills(plane, "2027-02-01T01:00:00")) == 3
