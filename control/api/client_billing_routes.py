@@ -30,7 +30,10 @@ async def read_bill(call: Call) -> Any:
 
 
 async def read_bill_pdf(call: Call) -> Any:
-    bill = await client_bills.get(call.ctx, call.path["bill_id"])
+    return await bill_pdf(await client_bills.get(call.ctx, call.path["bill_id"]))
+
+
+async def bill_pdf(bill: Bill) -> Response[bytes]:
     name = f'inline; filename="bill-{bill.number:06d}.pdf"'
     headers = {"Content-Disposition": name, "Cache-Control": "no-store"}
     return Response(await pdf(bill), media_type="application/pdf", headers=headers)

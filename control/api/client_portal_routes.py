@@ -1,12 +1,15 @@
-"""The client's view in the portal: its card, its networks, its broadband usage."""
+"""The client's view in the portal: its card, its networks, its broadband usage, its bills."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from control.api.client_billing_routes import bill_pdf
+from control.api.downloads import PDF
 from control.api.routing import Call, Route
 from control.services import portal_client
 from control.services.broadband import Usage, UsageQuery
+from control.services.client_bills import Bill, BillRow
 from control.services.pages import Page
 
 
@@ -24,6 +27,18 @@ async def list_networks(call: Call) -> Any:
 
 async def list_usage(call: Call) -> Any:
     return await portal_client.usage(call.ctx, call.query)
+
+
+async def list_bills(call: Call) -> Any:
+    return await portal_client.page_bills(call.ctx, call.query)
+
+
+async def read_bill(call: Call) -> Any:
+    return await portal_client.get_bill(call.ctx, call.path["bill_id"])
+
+
+async def download_bill(call: Call) -> Any:
+    return await bill_pdf(await portal_client.get_bill(call.ctx, call.path["bill_id"]))
 
 
 CLIENT_PORTAL_ROUTES: Final = (
@@ -62,5 +77,31 @@ CLIENT_PORTAL_ROUTES: Final = (
         role="customer",
         query=UsageQuery,
         reply=Page[Usage],
+    ),
+    Route(
+        method="GET",
+        path="/portal/bills",
+        handler=list_bills,
+        summary="List the client's bills, the latest number first; also by month or billing reference.",
+        role="customer",
+        query=portal_client.OwnBillQuery,
+        reply=Page[BillRow],
+        also_refuses=(404,),
+    ),
+    Route(
+        method="GET",
+        path="/portal/bills/{bill_id:int}",
+        handler=read_bill,
+        summary="Read one of the client's bills with its lines.",
+        role="customer",
+        reply=Bill,
+    ),
+    Route(
+        method="GET",
+        path="/portal/bills/{bill_id:int}/pdf",
+        handler=download_bill,
+        summary="Download one of the client's bills.",
+        role="customer",
+        reply=PDF,
     ),
 )

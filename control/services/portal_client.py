@@ -1,4 +1,4 @@
-"""What a client's own people see of it in the portal: its card, its networks, its broadband usage.
+"""What a client's own people see of it in the portal: its card, its networks, its broadband usage, its bills.
 
 A customer that is no client's account has none of these: 404.
 """
@@ -10,14 +10,16 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
-from control.services import broadband
+from control.services import broadband, client_bills
 from control.services.broadband import Usage, UsageQuery
+from control.services.client_bills import Bill, BillQuery, BillRow, MonthText
 from control.services.clients import CLIENTS, Kind, Status
 from control.services.context import Context
 from control.services.errors import Conflict, NotFound
 from control.services.fields import Label
 from control.services.networks import NETWORKS
 from control.services.pages import Page
+from control.services.portal_views import OwnQuery, own_customer_id
 from control.services.problems import convert
 from control.store import tables
 
@@ -50,6 +52,13 @@ class OwnNetwork(msgspec.Struct, frozen=True, kw_only=True):
 class OwnClientPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     billing_ref: Label = ""
     """As the client's own books know it; left blank it stays what it is."""
+
+
+class OwnBillQuery(OwnQuery, frozen=True, kw_only=True):
+    month: MonthText | None = None
+    """Of this month."""
+    billing_ref: Label | None = None
+    """As it was on the bill, or as the client's is now."""
 
 
 async def card(ctx: Context) -> OwnClient:
@@ -85,6 +94,23 @@ async def network_info(ctx: Context) -> Page[OwnNetwork]:
 
 async def usage(ctx: Context, query: UsageQuery) -> Page[Usage]:
     return await broadband.of_client(ctx, await _client_id(ctx), query)
+
+
+async def page_bills(ctx: Context, query: OwnBillQuery) -> Page[BillRow]:
+    """The latest number first."""
+    fields = {name: getattr(query, name) for name in query.__struct_fields__}
+    return await client_bills.page(ctx, BillQuery(client_id=await _client_id(ctx), **fields))
+
+
+async def get_bill(ctx: Context, bill_id: int) -> Bill:
+    """As it was issued, less the sums of an account that was the client's before."""
+    client_id = await _client_id(ctx)
+    bill = await client_bills.get(ctx, bill_id)
+    if bill.client_id != client_id:
+        raise NotFound("bill", bill_id)
+    if bill.account is not None and bill.account.customer_id != own_customer_id(ctx):
+        return msgspec.structs.replace(bill, account=None)
+    return bill
 
 
 async def _client_id(ctx: Context) -> int:

@@ -49,8 +49,40 @@ async def test_a_client_sets_its_own_billing_reference(plane: ControlPlane) -> N
 
 
 @with_control
+async def test_a_client_finds_its_bills_by_month_and_by_its_own_reference(plane: ControlPlane) -> None:
+    customer = await fill(plane, "one", 1)
+    await fill(plane, "two", 2)
+    client_id = (await plane.get(f"/customers/{customer}"))["client_id"]
+    async with await session(plane, email="one@example.com") as client:
+        (bill,) = (await client.get("/bills")).json()["items"]
+        assert (bill["id"], bill["number"], bill["month"], bill["total"]) == (1, 1, "2027-01", "17")
+        await client.patch("/client", json={"billing_ref": "OUR-77"})
+        for query, found in (
+            ("billing_ref=our-77", [1]),
+            ("month=2027-01", [1]),
+            ("month=2027-02", []),
+            ("limit=1", [1]),
+        ):
+            assert [each["id"] for each in (await client.get(f"/bills?{query}")).json()["items"]] == found, query
+        whole = (await client.get("/bills/1")).json()
+        assert [(line["name"], line["days"], line["net"]) for line in whole["lines"]] == [("Desk 1", 17, "17")]
+        assert whole["account"]["customer_id"] == customer
+        assert (await client.get("/bills/1/pdf")).content.startswith(b"%PDF-")
+        for path in ("/bills/2", "/bills/2/pdf", "/bills/99", f"/bills/{2**70}"):
+            assert (await client.get(path)).status_code == 404, path
+        for query in ("client_id=3", f"billing_ref={'x' * 300}", "month=2027-13", "cursor=zz"):
+            assert (await client.get(f"/bills?{query}")).status_code == 400, query
+    # Another account of the client's sees its bills, and not what the account before it was charged.
+    await plane.patch(f"/customers/{customer}", {"client_id": None})
+    await make_contact(plane, await plane.make_customer(portal_access=True, client_id=client_id))
+    async with await session(plane) as client:
+        whole = (await client.get("/bills/1")).json()
+        assert (whole["total"], whole["account"]) == ("17", None)
+
+
+@with_control
 async def test_a_customer_that_is_no_clients_account_has_no_card(plane: ControlPlane) -> None:
     await make_contact(plane, await plane.make_customer(portal_access=True))
     async with await session(plane) as client:
-        for path in ("/client", "/network-info", "/broadband-usage"):
+        for path in ("/client", "/network-info", "/broadband-usage", "/bills", "/bills/1", "/bills/1/pdf"):
             assert (await client.get(path)).status_code == 404, path

@@ -15,6 +15,7 @@ from control.api.openapi import openapi_document
 from control.api.portal_routes import PORTAL_ROUTES
 from control.api.routes import ROUTES
 from control.api.routing import Route
+from control.services import client_bills
 from control.services.cdr_parquet import MEDIA_TYPE as PARQUET
 from control.services.contact_accounts import ProfilePatch
 from switch.records import Candidate
@@ -24,6 +25,7 @@ from tests.fakes.control import START_MS, ControlPlane, live_call, with_control
 from tests.fakes.portal import PASSWORD, browser, make_contact, session
 from tests.fakes.stored_calls import store_calls, stored_call
 
+DAY_MS = 86_400_000
 OPEN = {"/portal/login", "/portal/password/link", "/portal/password/reset"}
 FORBIDDEN = re.compile(
     r"vendor|provider|gateway|cost|margin|buy|private|attempt|explanation|candidate|card|revision|reason|hash|password"
@@ -91,6 +93,11 @@ async def make_client(plane: ControlPlane, customer: int, number: int) -> None:
     await plane.post(f"/clients/{client}/network-info", network)
     usage = {"client_id": client, "day": "2027-01-14", "bytes_up": number, "bytes_down": number}
     await plane.post("/broadband-usage", {"items": [usage]}, status=200)
+    desk = (await plane.post("/products", {"name": f"Desk {number}", "monthly_price": "31"}))["id"]
+    await plane.post(f"/clients/{client}/purchases", {"product_id": desk, "quantity": number, "notes": "pays late"})
+    plane.clock.ms += 30 * DAY_MS
+    assert await client_bills.run_due(plane.ctx) == 1
+    plane.clock.ms -= 30 * DAY_MS
 
 
 async def make_bills(plane: ControlPlane, customer: int) -> None:
@@ -118,7 +125,11 @@ async def make_number(plane: ControlPlane, customer: int, number: int) -> None:
 
 def paths_of(route: Route, number: int) -> str:
     path = route.path.removeprefix("/portal").replace("{cdr_id:str}", f"{2 * number:032x}")
-    return path.replace("{invoice_id:int}", str(number)).replace("{note_id:int}", str(number))
+    return (
+        path.replace("{invoice_id:int}", str(number))
+        .replace("{note_id:int}", str(number))
+        .replace("{bill_id:int}", str(number))
+    )
 
 
 async def ask(client: httpx.AsyncClient, route: Route, number: int) -> httpx.Response:
