@@ -336,7 +336,7 @@ async def test_no_bill_grows_beyond_what_can_be_added_up(plane: ControlPlane) ->
     brief = await make_client(plane, "Brief")
     for month in ("01", "02"):
         for _ in range(10):
-            days = {"start_date": f"2027-{month}-20", "end_date": f"2027-{month}-21"}
+            days: dict[str, Any] = {"start_date": f"2027-{month}-20", "end_date": f"2027-{month}-21"}
             await buy(plane, brief, dear, quantity=100, **days)
     await buy(plane, other, await product(plane))
     assert len(await bills(plane, "2027-02-01T01:00:00")) == 3
