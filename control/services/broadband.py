@@ -7,11 +7,11 @@ row that has both. A post is taken as a whole or not at all, and everything wron
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import func, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, insert, literal_column, or_, select, update
 from sqlalchemy.engine import RowMapping
 
 from control.services.clients import CLIENTS
@@ -19,7 +19,7 @@ from control.services.context import Change, Context
 from control.services.days import DayText, parse_day
 from control.services.errors import FieldError, Invalid
 from control.services.fields import ROW_ID_MAX, Id, Label, name_key
-from control.services.pages import Page
+from control.services.pages import PAGE_ROWS, PAGE_ROWS_MAX, Page, make_cursor, read_cursor
 from control.services.periods import day_at
 from control.store import tables
 from control.store.client_service_tables import broadband_days
@@ -69,6 +69,8 @@ class AllUsageQuery(
     """… through this one."""
     by: Literal["total", "day", "month"] = "total"
     """What is summed up."""
+    limit: Annotated[int, Meta(ge=1, le=PAGE_ROWS_MAX)] = PAGE_ROWS
+    cursor: Annotated[str, Meta(max_length=1_000)] = ""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,42 +112,60 @@ async def of_client(ctx: Context, client_id: int, query: UsageQuery) -> Page[Usa
     """One client's, by day or month, the latest first."""
     async with ctx.store.read() as tx:
         client = await CLIENTS.row(tx, client_id)
-        found = await _sums(tx, query, by=query.by, client_id=client["id"])
+        statement = _sums(query, _period(query.by)).where(broadband_days.c.client_id == client["id"])
+        found = [_usage(row) for row in (await tx.execute(statement)).mappings()]
     return Page(items=found[::-1], next_cursor=None)
 
 
 async def of_all(ctx: Context, query: AllUsageQuery) -> Page[Usage]:
     """Every client's, by name."""
+    clients = tables.clients.c
+    period = _period(query.by)
+    statement = _sums(query, period)
+    if query.cursor:
+        # Names have no line ends.
+        value, after = read_cursor(query.cursor, query.by, str)
+        name, _, last = str(value).partition("\n")
+        further = or_(clients.id > after, and_(clients.id == after, period > last))
+        statement = statement.where(or_(clients.name_key > name, and_(clients.name_key == name, further)))
     async with ctx.store.read() as tx:
-        return Page(items=await _sums(tx, query, by=query.by), next_cursor=None)
+        rows = list((await tx.execute(statement.limit(query.limit + 1))).mappings())
+    next_cursor = None
+    if len(rows) > query.limit:
+        last_row = rows[query.limit - 1]
+        value = f"{last_row['name_key']}\n{last_row['period']}"
+        next_cursor = make_cursor(query.by, value, last_row["client_id"])
+    return Page(items=[_usage(row) for row in rows[: query.limit]], next_cursor=next_cursor)
 
 
-async def _sums(tx: Tx, query: UsageQuery | AllUsageQuery, *, by: str, client_id: int | None = None) -> list[Usage]:
+def _period(by: str) -> ColumnElement[str]:
+    characters = {"day": 10, "month": 7, "total": 0}[by]
+    return literal_column(f"substr(broadband_days.day, 1, {characters})")
+
+
+def _sums(query: UsageQuery | AllUsageQuery, period: ColumnElement[str]) -> Select[Any]:
+    """By client, in the order of their names, and period."""
     c, clients = broadband_days.c, tables.clients.c
-    period = {"day": c.day, "month": literal_column("substr(broadband_days.day, 1, 7)")}.get(by)
-    columns = [c.client_id, clients.name, clients.name_key, *([] if period is None else [period.label("period")])]
     sums = [func.count().label("days"), func.sum(c.bytes_up).label("up"), func.sum(c.bytes_down).label("down")]
-    statement = select(*columns, *sums).join(tables.clients, clients.id == c.client_id)
-    if client_id is not None:
-        statement = statement.where(c.client_id == client_id)
+    keys = [clients.name_key, clients.id, clients.name]
+    statement = select(clients.id.label("client_id"), clients.name, clients.name_key, period.label("period"), *sums)
+    statement = statement.join(tables.clients, clients.id == c.client_id)
     if query.since is not None:
         statement = statement.where(c.day >= parse_day("from", query.since).isoformat())
     if query.until is not None:
         statement = statement.where(c.day <= parse_day("to", query.until).isoformat())
-    groups = [c.client_id, clients.name, clients.name_key, *([] if period is None else [period])]
-    order = [clients.name_key, c.client_id, *([] if period is None else [period])]
-    rows = (await tx.execute(statement.group_by(*groups).order_by(*order))).mappings()
-    return [
-        Usage(
-            client_id=row["client_id"],
-            client=row["name"],
-            period="" if period is None else row["period"],
-            days=row["days"],
-            bytes_up=int(row["up"]),
-            bytes_down=int(row["down"]),
-        )
-        for row in rows
-    ]
+    return statement.group_by(*keys, period).order_by(*keys, period)
+
+
+def _usage(row: RowMapping) -> Usage:
+    return Usage(
+        client_id=row["client_id"],
+        client=row["name"],
+        period=row["period"],
+        days=row["days"],
+        bytes_up=int(row["up"]),
+        bytes_down=int(row["down"]),
+    )
 
 
 async def _clients(tx: Tx, items: Sequence[UsageNew]) -> dict[int | str, RowMapping]:

@@ -147,6 +147,8 @@ class Clients(Noun[ClientNew, Client]):
         check_currency("currency", new.currency)
         if before is not None and before["currency"] != new.currency:
             await client_endings.check_currency_free(change.tx, before["id"])
+        if before is not None and before["country_code"] and not new.country_code:
+            await telephone_services.check_country_free(change.tx, before["id"])
         if new.type == "virtual" and new.offices:
             raise invalid("offices", "a virtual client has no offices")
         if before is not None:

@@ -292,9 +292,12 @@ class Customers(Noun[CustomerNew, Customer]):
 
     async def _check_client(self, tx: Tx, client_id: int, before: RowMapping | None) -> None:
         try:
-            await CLIENTS.row(tx, client_id)
+            client = await CLIENTS.row(tx, client_id)
         except NotFound as error:
             raise invalid("client_id", f"there is no client {client_id}") from error
+        if client["status"] == "inactive":
+            detail = "An inactive client gets no customer account."
+            raise Conflict(detail, errors=[FieldError("client_id", detail)])
         detail = "The client has a customer account already."
         await self.check_unique(tx, before, "client_id", detail, client_id=client_id)
 

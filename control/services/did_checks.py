@@ -43,6 +43,19 @@ async def check_parties(change: Change, new: DidNew, found: list[FieldError]) ->
         _check_currencies(new, provider, customer, bought, sold)
 
 
+async def check_client(change: Change, customer_id: int) -> None:
+    """A customer whose client has left takes no numbers: they would be charged to nobody, and never cool off."""
+    clients, customers = tables.clients.c, tables.customers.c
+    query = select(clients.status).join(tables.customers, customers.client_id == clients.id)
+
+    async def read() -> str | None:
+        status: str | None = (await change.tx.execute(query.where(customers.id == customer_id))).scalar_one_or_none()
+        return status
+
+    if await recalled(change, ("status of the client of", customer_id), read) == "inactive":
+        raise invalid("customer_id", "its client is inactive, and has no numbers any more")
+
+
 async def check_destinations(
     change: Change, new: DidNew, number: str | None, found: list[FieldError]
 ) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import RowMapping
 
 from control.services import did_charges
 from control.services.context import Change, Context
-from control.services.did_checks import check_destinations, check_parties
+from control.services.did_checks import check_client, check_destinations, check_parties
 from control.services.did_fields import AMOUNTS, Did, DidNew, State
 from control.services.errors import Conflict, FieldError, Invalid, Reference, gathered, invalid
 from control.services.fields import amount_nanos
@@ -67,6 +67,9 @@ class Dids(Noun[DidNew, Did]):
         if state == "assigned" and not new.destinations:
             found.append(FieldError("destinations", "needed: a number in service rings somewhere"))
         await check_parties(change, new, found)
+        if new.customer_id is not None and (before is None or before["customer_id"] != new.customer_id):
+            with gathered(found):
+                await check_client(change, new.customer_id)
         destinations = await check_destinations(change, new, number, found)
         if found:
             raise Invalid(found)

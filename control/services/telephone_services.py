@@ -96,6 +96,8 @@ class TelephoneServices(Noun[TelephoneServiceNew, TelephoneService]):
         client = await require(change.tx, tables.clients, "client_id", "client", new.client_id)
         if before is None and client["status"] == "inactive":
             raise _refusal("client_id", "An inactive client has no telephone services.")
+        if before is not None and new.enabled and not before["enabled"] and client["status"] == "inactive":
+            raise _refusal("enabled", "The client is inactive, and its services are off for good.")
         detail = "The client has this extension already."
         same = {"client_id": new.client_id, "extension": new.extension}
         await self.check_unique(change.tx, before, "extension", detail, **same)
@@ -262,6 +264,18 @@ async def check_unlinked(tx: Tx, client_id: int) -> None:
     if found:
         detail = "The client's telephone services have numbers or SIP users of this customer."
         raise Conflict(detail, errors=[FieldError("client_id", detail)], references=found)
+
+
+async def check_country_free(tx: Tx, client_id: int) -> None:
+    """Raises `Conflict` where services of a client tell national from international calls: that needs its country."""
+    found = [
+        Reference("telephone_service", str(row["id"]), row["extension"])
+        for row in await TELEPHONE_SERVICES.rows_of(tx, "client_id", client_id)
+        if ("national" in row["permissions"]) != ("international" in row["permissions"])
+    ]
+    if found:
+        detail = "Telephone services tell national from international calls by it."
+        raise Conflict(detail, errors=[FieldError("country_code", detail)], references=found[:100])
 
 
 async def of_sip_user(tx: Tx, sip_user_id: int) -> list[Reference]:

@@ -207,3 +207,25 @@ def test_whatever_is_posted_in_whatever_order_the_last_figures_stand(database: D
                 assert {f"2027-01-{day:02d}": up for day, up in each.items()}.items() <= shown.items()
 
         holds()
+
+
+@with_control
+async def test_usage_of_all_clients_comes_in_pages_and_each_row_once(plane: ControlPlane) -> None:
+    for name in ("delta", "Charlie", "Bravo"):
+        client = (await plane.post("/clients", {"name": name, "status": "active"}))["id"]
+        days = ("2026-12-31", "2027-01-01", "2027-01-02")
+        await post(plane, *[{"client_id": client, "day": day, "bytes_up": 1, "bytes_down": 2} for day in days])
+    for by, total in (("total", 3), ("month", 6), ("day", 9)):
+        whole = (await plane.get(f"/broadband-usage?by={by}"))["items"]
+        assert len(whole) == total
+        assert [row["client"] for row in whole] == sorted((row["client"] for row in whole), key=str.casefold)
+        rows: list[Any] = []
+        cursor = ""
+        while cursor is not None:
+            page = await plane.get(f"/broadband-usage?by={by}&limit=2&cursor={cursor}")
+            assert 0 < len(page["items"]) <= 2
+            rows, cursor = rows + page["items"], page["next_cursor"]
+        assert rows == whole
+    page = await plane.get("/broadband-usage?by=day&limit=1")
+    for query in (f"by=month&cursor={page['next_cursor']}", "cursor=zz", "limit=0", "limit=501"):
+        await plane.get(f"/broadband-usage?{query}", status=400)

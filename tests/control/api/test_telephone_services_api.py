@@ -140,3 +140,37 @@ async def test_a_decommission_sends_numbers_to_cooling_off_and_ends_what_the_cli
     assert may_call(plane, tenant) == set()
     other = await plane.post("/clients", {"name": "Next", "status": "active"})
     await plane.post(f"/clients/{other['id']}/network-info", network)
+
+
+@with_control
+async def test_a_client_that_has_left_gets_no_numbers_services_or_accounts_again(plane: ControlPlane) -> None:
+    """A number that it was given now would never cool off, and nobody would be charged for it."""
+    tenant, stock = await make_tenant(plane), await make_did(plane, number="442071838751")
+    service = await make(plane, tenant)
+    await plane.post(f"/clients/{tenant.client}/decommission", {}, status=200)
+    for action in ("allocate", "assign"):
+        body = {"customer_id": tenant.customer}
+        if action == "assign":
+            body["destinations"] = [{"kind": "sip_user", "id": tenant.user}]  # type: ignore[assignment]
+        problem = await plane.post(f"/dids/{stock['id']}/{action}", body, status=400)
+        assert [each["path"] for each in problem["errors"]] == ["customer_id"]
+    fields = {"number": "442071838752", "customer_id": tenant.customer}
+    assert (await plane.post("/dids", fields, status=400))["errors"][0]["path"] == "customer_id"
+    problem = await plane.patch(f"/telephone-services/{service['id']}", {"enabled": True}, status=409)
+    assert problem["errors"][0]["path"] == "enabled"
+    await plane.patch(f"/telephone-services/{service['id']}", {"notes": "Left in January"})
+    gone = await plane.post("/clients", {"name": "Gone", "status": "inactive"})
+    problem = await plane.post("/customers", {"name": "Late", "client_id": gone["id"]}, status=409)
+    assert problem["errors"][0]["path"] == "client_id"
+
+
+@with_control
+async def test_a_country_code_is_kept_while_permissions_need_it(plane: ControlPlane) -> None:
+    tenant = await make_tenant(plane)
+    service = await make(plane, tenant, permissions=["national"])
+    problem = await plane.patch(f"/clients/{tenant.client}", {"country_code": ""}, status=409)
+    assert problem["errors"][0]["path"] == "country_code"
+    assert problem["references"] == [{"noun": "telephone_service", "id": str(service["id"]), "name": "201"}]
+    assert may_call(plane, tenant) == {"national", "premium", "own"}
+    await plane.patch(f"/telephone-services/{service['id']}", {"permissions": ["national", "international"]})
+    await plane.patch(f"/clients/{tenant.client}", {"country_code": ""})

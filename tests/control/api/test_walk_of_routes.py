@@ -132,6 +132,33 @@ async def test_rows_below_one_customer_are_not_reached_through_the_path_of_anoth
             assert "user2" not in answer.text
 
 
+@with_control
+async def test_rows_below_one_client_are_not_reached_through_the_path_of_another(plane: ControlPlane) -> None:
+    one, two = [(await plane.post("/clients", {"name": name, "status": "active"}))["id"] for name in ("One", "Two")]
+    site = (await plane.post("/sites", {"name": "North House"}))["id"]
+    office = (await plane.post(f"/sites/{site}/offices", {"room": "1"}))["id"]
+    desk = (await plane.post("/products", {"name": "Desk"}))["id"]
+    network = {"site_id": site, "vlan": 2, "subnet": "10.2.0.0/24", "gateway": "10.2.0.1", "notes": "of two"}
+    for noun, body in {
+        "occupancies": {"office_id": office, "notes": "of two"},
+        "purchases": {"product_id": desk, "notes": "of two"},
+        "telephone-services": {"extension": "201", "notes": "of two"},
+        "client-users": {"name": "Ann", "email": "ann@example.com", "notes": "of two"},
+        "network-info": network,
+    }.items():
+        await plane.post(f"/clients/{two}/{noun}", body)
+    before = await everything(plane)
+    nested = [path for path in PATHS if path.startswith("/api/v1/clients/{client_id:int}/") and path.count("{") > 1]
+    assert len(nested) > 5
+    for path in nested:
+        for method, route in BY_PATH[path].items():
+            below = re.sub(r"\{client_id:int\}", str(one), path)
+            answer = await plane.request(method, filled(below, 1).removeprefix("/api/v1"), body_of(route))
+            assert answer.status_code == 404, (method, path, answer.text)
+            assert "of two" not in answer.text
+    assert await everything(plane) == before
+
+
 def is_preflight(method: str, answer: httpx.Response) -> bool:
     """`OPTIONS` says which methods there are, to anybody, and `HEAD` of nothing is empty."""
     return method == "OPTIONS" and answer.status_code == 204 and not answer.content
