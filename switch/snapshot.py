@@ -143,6 +143,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, tag="provider"):
     """Callers who ask for privacy: shown to it as anonymous, or with their request, which it has to honour."""
     allowed_headers: tuple[str, ...] = ()
     """Names of `X-…` headers that pass between it and customers."""
+    penalty_until_ms: int | None = None
+    """No call goes to it before then."""
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True, tag="gateway"):

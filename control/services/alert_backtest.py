@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from control.services.alert_history import balance_steps, count_invited, invited, past
+from control.services.alert_history import balance_steps, count_invited, invited, past, past_attempts
 from control.services.alert_measures import Area, Measure, Past
 from control.services.alert_rules import MINUTE_MS, Operator, Rule, State, What, step
 from control.services.alerts import ALERTS, MinimumCalls, PenaltyMinutes, SampleMinutes, rule_of
@@ -115,7 +115,7 @@ async def backtest(ctx: Context, alert_id: int, asked: BacktestNew) -> Backtest:
         walk = _walk_balance(rule, opening, steps, from_ms, until_ms)
         calls = 0
     else:
-        past_calls = await _calls(ctx, row["customer_id"], from_ms, until_ms)
+        past_calls = await _calls(ctx, row["customer_id"], row["provider_id"], from_ms, until_ms)
         measure = Measure(new.area, new.sample_minutes * MINUTE_MS, new.minimum_calls)
         walk = walk_calls(rule, measure, past_calls, from_ms, until_ms)
         calls = len(past_calls)
@@ -180,14 +180,20 @@ def _step(rule: Rule, state: State, now_ms: int, value: int | None) -> tuple[Sta
     return state, None if what is None else Event(now_ms, what, value, state.penalty_until_ms)
 
 
-async def _calls(ctx: Context, customer_id: int | None, from_ms: int, until_ms: int) -> list[Past]:
+async def _calls(
+    ctx: Context, customer_id: int | None, provider_id: int | None, from_ms: int, until_ms: int
+) -> list[Past]:
+    is_providers = provider_id is not None
     begin_ms = from_ms - LONGEST_CALL_MS
     async with ctx.store.read() as tx:
         if await count_invited(tx, customer_id, begin_ms, until_ms, CALLS_MAX + 1) > CALLS_MAX:
             raise invalid("from", f"more than {CALLS_MAX} calls; a shorter period is needed")
         found: list[Past] = []
-        async for page in invited(tx, customer_id, begin_ms, until_ms):
-            found += [past(row) for row in page]
+        async for page in invited(tx, customer_id, begin_ms, until_ms, with_attempts=is_providers):
+            if is_providers:
+                found += [one for row in page for owner, one in past_attempts(row) if owner == provider_id]
+            else:
+                found += [past(row) for row in page]
     return found
 
 

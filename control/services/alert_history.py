@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import func, select
 
 from control.services.alert_measures import Past
 from control.services.quality import is_effective
 from control.store import tables
 from control.store.engine import Tx
+from switch.records import Attempt
 
 ROWS: Final = 2_000
 """Read at a time."""
@@ -30,6 +32,33 @@ COLUMNS: Final = (
 )
 
 
+WITH_ATTEMPTS: Final = (*COLUMNS, _C.direction, _C.attempts)
+"""For alerts on providers: a call is judged by each of its attempts there."""
+
+_attempts: Final = msgspec.json.Decoder(tuple[Attempt, ...])
+
+
+def past_attempts(row: Any) -> list[tuple[int, Past]]:
+    """Each attempt of an outbound call as a call of its own, with the provider that it was at."""
+    if row.direction != "outbound":
+        return []
+    found = []
+    for each in _attempts.decode(row.attempts):
+        is_answered = each.answered_ms is not None
+        heard_ms = each.progress_ms or each.answered_ms or each.ended_ms
+        one = Past(
+            invited_ms=each.started_ms,
+            answered_ms=each.answered_ms,
+            ended_ms=row.ended_ms if is_answered else each.ended_ms,
+            pdd_ms=heard_ms - each.started_ms if each.status else None,
+            duration_ms=row.duration_ms if is_answered else 0,
+            gross_nanos=0,
+            is_failure=not is_effective(each.status, is_answered=is_answered, has_rung=each.progress_ms is not None),
+        )
+        found.append((each.provider_id, one))
+    return found
+
+
 def past(row: Any) -> Past:
     is_answered = row.answered_ms is not None
     return Past(
@@ -43,17 +72,28 @@ def past(row: Any) -> Past:
     )
 
 
-async def arrived(tx: Tx, after: int, upto: int) -> list[Any]:
+async def arrived(tx: Tx, after: int, upto: int, *, with_attempts: bool = False) -> list[Any]:
     """Calls of all customers in the order of their arrival: the next few after this number."""
-    query = select(*COLUMNS).where(_C.number > after, _C.number <= upto).order_by(_C.number).limit(ROWS)
+    query = (
+        select(*(WITH_ATTEMPTS if with_attempts else COLUMNS))
+        .where(_C.number > after, _C.number <= upto)
+        .order_by(_C.number)
+        .limit(ROWS)
+    )
     return list(await tx.execute(query))
 
 
 async def invited(
-    tx: Tx, customer_id: int | None, from_ms: int, until_ms: int, upto: int | None = None
+    tx: Tx,
+    customer_id: int | None,
+    from_ms: int,
+    until_ms: int,
+    upto: int | None = None,
+    *,
+    with_attempts: bool = False,
 ) -> AsyncIterator[list[Any]]:
     """Calls of one customer, or of all, by their INVITEs, some at a time."""
-    query = select(*COLUMNS).order_by(_C.invited_ms, _C.number).limit(ROWS)
+    query = select(*(WITH_ATTEMPTS if with_attempts else COLUMNS)).order_by(_C.invited_ms, _C.number).limit(ROWS)
     if customer_id is not None:
         query = query.where(_C.customer_id == customer_id)
     if upto is not None:

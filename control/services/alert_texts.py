@@ -32,13 +32,15 @@ def facts(
     value: int | None,
     now_ms: int,
     penalty_until_ms: int | None,
+    *,
+    provider: str = "",
 ) -> dict[str, Any]:
     """The payload of an alert's event; `title` and `text` are what mails and SMS say."""
     unit = f" {currency}" if row["area"] in ("balance", "spend_per_hour") and currency else UNITS.get(row["area"], "")
     area = AREAS[row["area"]]
     measured = "" if value is None else f"{_number(value)}{unit}"
     threshold = f"{_number(row['threshold_nanos'])}{unit}"
-    whose = customer or "all customers"
+    whose = customer or provider or "all customers"
     if what in ("fire", "repeat"):
         verb = "is still" if what == "repeat" else "is"
         limit = f"{row['operator']} {threshold}"
@@ -49,12 +51,15 @@ def facts(
     if row["area"] not in ("balance", "channels", "failures"):
         lines.append(f"Judged by the last {row['sample_minutes']} minutes.")
     if penalty_until_ms is not None and what == "fire":
-        lines.append(f"No outbound calls until {ms_moment(penalty_until_ms):%Y-%m-%d %H:%M:%S} UTC.")
+        what_stops = "calls to it" if provider else "outbound calls"
+        lines.append(f"No {what_stops} until {ms_moment(penalty_until_ms):%Y-%m-%d %H:%M:%S} UTC.")
     return {
         "alert_id": row["id"],
         "name": row["name"],
         "customer_id": row["customer_id"],
         "customer": customer,
+        "provider_id": row["provider_id"],
+        "provider": provider,
         "area": row["area"],
         "operator": row["operator"],
         "threshold": format_amount(row["threshold_nanos"]),

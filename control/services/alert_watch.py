@@ -16,8 +16,8 @@ from sqlalchemy import select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
-from control.services.alert_history import ROWS, arrived, invited, past
-from control.services.alert_measures import HOUR_MS, Live, Measure
+from control.services.alert_history import ROWS, arrived, invited, past, past_attempts
+from control.services.alert_measures import HOUR_MS, Live, Measure, Past
 from control.services.alert_rules import MINUTE_MS, What, step
 from control.services.alert_texts import facts
 from control.services.alerts import rule_of, state_of, targets_of
@@ -27,6 +27,7 @@ from control.services.customers import CUSTOMERS
 from control.services.errors import ServiceError, SwitchAway
 from control.services.fields import ms_moment
 from control.services.outbox import Event, emit
+from control.services.providers import PROVIDERS
 from control.store import tables
 from control.store.alert_tables import alert_states, alerts
 from switch.frames import LiveCall
@@ -44,7 +45,14 @@ _EVENTS: Final[dict[What, Event]] = {
     "penalty_over": "alert.reset",
 }
 
+Whose = tuple[int | None, int | None]
+"""Customer and provider that an alert is about; neither: the whole installation."""
+
 log = structlog.get_logger("control.alerts")
+
+
+def whose_of(row: RowMapping) -> Whose:
+    return row["customer_id"], row["provider_id"]
 
 
 class _Watched:
@@ -116,16 +124,20 @@ class AlertWatch:
         """Take in the calls that have arrived, and begin to measure for alerts that are new or changed."""
         wanted = {(row["id"], row["row_version"]): row for row in rows}
         self._watched = {key: watched for key, watched in self._watched.items() if key in wanted}
-        by_customer: dict[int | None, list[_Watched]] = {}
+        by_whose: dict[Whose, list[_Watched]] = {}
         for watched in self._watched.values():
-            by_customer.setdefault(watched.row["customer_id"], []).append(watched)
+            by_whose.setdefault(whose_of(watched.row), []).append(watched)
+        with_attempts = any(provider_id is not None for _, provider_id in by_whose)
         async with self._ctx.store.read() as tx:
             newest = await newest_number(tx)
-            while 0 <= self._number < newest and by_customer:
-                calls = await arrived(tx, self._number, newest)
+            while 0 <= self._number < newest and by_whose:
+                calls = await arrived(tx, self._number, newest, with_attempts=with_attempts)
                 for call in calls:
-                    for watched in (*by_customer.get(call.customer_id, ()), *by_customer.get(None, ())):
+                    for watched in (*by_whose.get((call.customer_id, None), ()), *by_whose.get((None, None), ())):
                         watched.measure.take(past(call))
+                    for provider_id, one in past_attempts(call) if with_attempts else ():
+                        for watched in by_whose.get((None, provider_id), ()):
+                            watched.measure.take(one)
                 self._number = calls[-1].number if calls else newest
             self._number = newest
             for key, row in wanted.items():
@@ -140,28 +152,37 @@ class AlertWatch:
         row = watched.row
         now_ms = self._ctx.now_ms()
         from_ms = max(now_ms - row["sample_minutes"] * MINUTE_MS, row["armed_ms"]) - LONG_CALL_MS
-        found = []
-        async for page in invited(tx, row["customer_id"], from_ms, now_ms + LONG_CALL_MS, upto):
-            found += page
+        found: list[tuple[int, Past]] = []
+        customer_id, provider_id = whose_of(row)
+        is_providers = provider_id is not None
+        until_ms = now_ms + LONG_CALL_MS
+        async for page in invited(tx, customer_id, from_ms, until_ms, upto, with_attempts=is_providers):
+            for call in page:
+                if is_providers:
+                    found += [(call.number, one) for owner, one in past_attempts(call) if owner == provider_id]
+                else:
+                    found.append((call.number, past(call)))
             await asyncio.sleep(0)
-        for place, call in enumerate(sorted(found, key=lambda each: each.number)):
+        for place, (_, one) in enumerate(sorted(found, key=lambda each: each[0])):
             if place % ROWS == 0:
                 await asyncio.sleep(0)
-            watched.measure.take(past(call))
+            watched.measure.take(one)
 
-    async def _live_calls(self, rows: Iterable[RowMapping]) -> dict[int | None, list[Live]] | None:
-        """Of each customer, and of all; None where the switch cannot say."""
+    async def _live_calls(self, rows: Iterable[RowMapping]) -> dict[Whose, list[Live]] | None:
+        """Of each customer and each provider, and of all; None where the switch cannot say."""
         if not any(row["area"] in ("asr", "cps", "channels") for row in rows):
             return {}
         try:
             calls: list[LiveCall] = await self._ctx.switch.list_calls()
         except SwitchAway:
             return None
-        found: dict[int | None, list[Live]] = {None: []}
+        found: dict[Whose, list[Live]] = {(None, None): []}
         for call in calls:
             one = Live(invited_ms=call.invited_ms, is_answered=call.answered_ms is not None)
-            found.setdefault(call.customer_id, []).append(one)
-            found[None].append(one)
+            found.setdefault((call.customer_id, None), []).append(one)
+            found[None, None].append(one)
+            if call.provider_id is not None and call.direction == "outbound":
+                found.setdefault((None, call.provider_id), []).append(one)
         return found
 
     async def _balances(self, customer_ids: set[int]) -> dict[int, int]:
@@ -184,13 +205,13 @@ class AlertWatch:
         return found
 
     def _value(
-        self, row: RowMapping, now_ms: int, live: dict[int | None, list[Live]] | None, balances: dict[int, int]
+        self, row: RowMapping, now_ms: int, live: dict[Whose, list[Live]] | None, balances: dict[int, int]
     ) -> int | None:
         if row["area"] == "balance":
             return balances.get(row["customer_id"])
         if live is None and row["area"] in ("asr", "cps", "channels"):
             return None  # without the calls that are up, what is known is the bad half
-        calls = [] if live is None else live.get(row["customer_id"], [])
+        calls = [] if live is None else live.get(whose_of(row), [])
         return self._watched[row["id"], row["row_version"]].measure.value(now_ms, row["armed_ms"], calls)
 
     # --- what is done about it
@@ -210,7 +231,7 @@ class AlertWatch:
             if what is None:
                 return
             if what == "fire" and state.penalty_until_ms is not None:
-                await _punish(self._ctx, change, row["customer_id"], state.penalty_until_ms)
+                await _punish(self._ctx, change, whose_of(row), state.penalty_until_ms)
             values: dict[str, Any] = {
                 "armed_ms": state.armed_ms,
                 "fired_ms": state.fired_ms,
@@ -228,12 +249,15 @@ class AlertWatch:
 async def _tell(
     change: Change, row: RowMapping, what: What, value: int | None, now_ms: int, penalty_until_ms: int | None
 ) -> None:
-    customer, currency = "", ""
+    customer, currency, provider = "", "", ""
+    if row["provider_id"] is not None:
+        named = select(tables.providers.c.name).where(tables.providers.c.id == row["provider_id"])
+        provider = (await change.tx.execute(named)).scalar_one_or_none() or ""
     if row["customer_id"] is not None:
         c = tables.customers.c
         query = select(c.name, c.currency).where(c.id == row["customer_id"])
         customer, currency = (await change.tx.execute(query)).one()
-    payload = facts(dict(row), customer, currency, what, value, now_ms, penalty_until_ms)
+    payload = facts(dict(row), customer, currency, what, value, now_ms, penalty_until_ms, provider=provider)
     targets = targets_of(row["recipients"])
     await emit(change, _EVENTS[what], payload, targets=targets)
     if what == "fire" and row["area"] == "balance" and row["operator"] in ("<", "<="):
@@ -244,8 +268,16 @@ async def _tell(
         await change.audit(what, "alert", row["id"], after=shown)
 
 
-async def _punish(ctx: Context, change: Change, customer_id: int, until_ms: int) -> None:
-    """No outbound calls until then; a longer penalty stays, and who may not call anyway is left alone."""
+async def _punish(ctx: Context, change: Change, whose: Whose, until_ms: int) -> None:
+    """No outbound calls of the customer, or to the provider, until then; a longer penalty stays, and who may not
+    call anyway is left alone."""
+    customer_id, provider_id = whose
+    if provider_id is not None:
+        provider = await PROVIDERS.row(change.tx, provider_id)
+        if provider["penalty_until_ms"] is None or provider["penalty_until_ms"] < until_ms:
+            await PROVIDERS.update_in(ctx, change, provider_id, {"penalty_until": ms_moment(until_ms).isoformat()})
+        return
+    assert customer_id is not None, "the installation has no penalty"
     customer = await CUSTOMERS.row(change.tx, customer_id)
     is_longer = customer["penalty_until_ms"] is not None and customer["penalty_until_ms"] >= until_ms
     if customer["status"] not in ("active", "penalty") or is_longer:

@@ -17,12 +17,13 @@ from control.services.alert_measures import FAILURES_MAX, NANOS, Area
 from control.services.alert_rules import MINUTE_MS, Operator, Rule, State
 from control.services.context import Change, Context
 from control.services.email_addresses import check_email
-from control.services.errors import Conflict, FieldError, Invalid, Reference, invalid
+from control.services.errors import Conflict, FieldError, Invalid, NotFound, Reference, invalid
 from control.services.fields import Amount, Id, Label, Moment, Name, Notes, amount_nanos, moment_or_none
 from control.services.nouns import Noun
 from control.services.outbox import Target
 from control.services.owners import check_customer
 from control.services.pages import ListQuery
+from control.services.providers import PROVIDERS
 from control.services.webhooks import check_webhook
 from control.store.alert_tables import alert_states, alerts
 from control.store.engine import Tx
@@ -51,7 +52,9 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class AlertNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     customer_id: Id | None = None
-    """None: of the whole installation."""
+    """None: of the whole installation, or of a provider."""
+    provider_id: Id | None = None
+    """Instead of a customer: attempts of outbound calls at this provider are what is judged."""
     recipients: Annotated[tuple[Recipient, ...], Meta(max_length=50)] = ()
     area: Area
     """`balance` in the customer's currency, `asr` in percent, `acd` mean seconds of answered calls, `pdd` mean
@@ -66,7 +69,7 @@ class AlertNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     minimum_calls: MinimumCalls = 30
     """Fewer in the sample are not judged by `asr`, `acd` and `pdd`."""
     penalty_minutes: PenaltyMinutes | None = None
-    """Status `penalty` for so long, which ends by itself and arms the alert again."""
+    """Status `penalty` for so long, or no calls to the provider; it ends by itself and arms the alert again."""
     repeat_minutes: Annotated[int, Meta(ge=1, le=WEEK_MINUTES)] | None = None
     """Told again that often while it is fired; without it once."""
     enabled: bool = True
@@ -94,6 +97,7 @@ class AlertShown(Alert, frozen=True, kw_only=True):
 
 class AlertQuery(ListQuery, frozen=True, kw_only=True):
     customer_id: Annotated[Id | None, Meta(description="Of this customer.")] = None
+    provider_id: Annotated[Id | None, Meta(description="Of this provider.")] = None
     area: Annotated[Area | None, Meta(description="That watch this.")] = None
     enabled: Annotated[bool | None, Meta(description="That are evaluated, or are not.")] = None
 
@@ -104,7 +108,7 @@ class Alerts(Noun[AlertNew, Alert]):
     new = AlertNew
     out = Alert
     amounts = ("threshold", "reset_threshold")
-    fixed = ("customer_id",)
+    fixed = ("customer_id", "provider_id")
     sorts = ("id", "name", "created_at", "updated_at")
     search = ("name_key",)
 
@@ -120,6 +124,8 @@ class Alerts(Noun[AlertNew, Alert]):
             raise Invalid(found)
         if new.customer_id is not None and before is None:
             await check_customer(change.tx, new.customer_id)
+        if new.provider_id is not None and before is None:
+            await _check_provider(change.tx, new.provider_id)
         return {}
 
     async def create_in(self, ctx: Context, change: Change, new: AlertNew, **more: Any) -> Alert:
@@ -224,12 +230,24 @@ def _mistakes(new: AlertNew) -> list[FieldError]:
         found.append(FieldError("threshold", f"above {FAILURES_MAX}"))
     if new.area == "cps" and new.sample_minutes > CPS_SAMPLE_MINUTES_MAX:
         found.append(FieldError("sample_minutes", f"above {CPS_SAMPLE_MINUTES_MAX} for cps"))
-    if new.customer_id is None:
+    if new.provider_id is not None:
+        if new.customer_id is not None:
+            found.append(FieldError("provider_id", "a customer's alert, or a provider's; not both"))
+        if new.area in ("balance", "spend_per_hour"):
+            found.append(FieldError("area", f"{new.area} is a customer's: customer_id is needed"))
+    elif new.customer_id is None:
         if new.area == "balance":
             found.append(FieldError("area", "a balance is a customer's: customer_id is needed"))
         if new.penalty_minutes is not None:
-            found.append(FieldError("penalty_minutes", "a penalty is a customer's: customer_id is needed"))
+            found.append(FieldError("penalty_minutes", "a penalty is a customer's or a provider's: whose is needed"))
     return found
+
+
+async def _check_provider(tx: Tx, provider_id: int) -> None:
+    try:
+        await PROVIDERS.row(tx, provider_id)
+    except NotFound as error:
+        raise invalid("provider_id", f"there is no provider {provider_id}") from error
 
 
 async def _check_recipient(

@@ -132,6 +132,7 @@ Outcome = Literal[
     "not_reached",
     "bandwidth",
     "unregistered",
+    "penalty",
 ]
 
 

@@ -19,6 +19,7 @@ from control.services.nouns import Noun
 from control.services.pages import ListQuery
 from control.services.records import provider_record
 from control.store import tables
+from control.store.alert_tables import alerts
 from control.store.engine import Tx
 from switch.snapshot import Record
 
@@ -45,6 +46,8 @@ class ProviderNew(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A caller's `Privacy: id` (or `user`, `header`): From and Contact name nobody and no identity goes out, or the
     header goes on with the identity, to a vendor that honours it."""
     allowed_headers: OwnHeaders = ()
+    penalty_until: Moment | None = None
+    """No call goes to it before then: set by an alert or by hand, over by itself."""
     notes: Notes = ""
 
 
@@ -66,6 +69,7 @@ class Providers(Noun[ProviderNew, Provider]):
     new = ProviderNew
     out = Provider
     fixed = ("currency",)
+    moments = ("penalty_until",)
     sorts = ("name", "id", "created_at", "updated_at")
     search = ("name_key", "notes")
 
@@ -79,7 +83,11 @@ class Providers(Noun[ProviderNew, Provider]):
         cards = tables.rate_cards
         query = select(cards.c.id, cards.c.name).where(cards.c.provider_id == row["id"], cards.c.archived_ms.is_(None))
         priced = [Reference("rate_card", str(row_id), name) for row_id, name in await tx.execute(query)]
-        return priced + await dids_with(tx, "provider_id", row["id"])
+        watching = select(alerts.c.id, alerts.c.name).where(
+            alerts.c.provider_id == row["id"], alerts.c.archived_ms.is_(None)
+        )
+        watched = [Reference("alert", str(row_id), name) for row_id, name in await tx.execute(watching)]
+        return priced + watched + await dids_with(tx, "provider_id", row["id"])
 
     async def archive_owned(self, change: Change, row: RowMapping) -> None:
         for gateway in await GATEWAYS.rows_of(change.tx, "provider_id", row["id"]):

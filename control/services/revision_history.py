@@ -15,7 +15,7 @@ from sqlalchemy import select
 from control.services.records import whole_snapshot
 from control.store import tables
 from control.store.engine import Tx
-from switch.snapshot import RateCard, Record, Revision
+from switch.snapshot import Provider, RateCard, Record, Revision
 
 
 class Activation(NamedTuple):
@@ -69,11 +69,13 @@ async def revisions_between(
 
 
 async def records_between(tx: Tx, from_ms: int, to_ms: int) -> tuple[Record, ...]:
-    """The configuration of now with each card's revisions of that time."""
+    """The configuration of now with each card's revisions of that time; a provider's penalty is of now alone."""
     history = await revisions_between(tx, from_ms, to_ms)
     return tuple(
         msgspec.structs.replace(record, revisions=history.get(record.id, ()))
         if isinstance(record, RateCard)
+        else msgspec.structs.replace(record, penalty_until_ms=None)
+        if isinstance(record, Provider)
         else record
         for record in await whole_snapshot(tx)
     )

@@ -15,8 +15,10 @@ alerts: Final = Table(
     row_id(),
     Column("name", Text, nullable=False),
     Column("name_key", Text, nullable=False),
-    # None: of the whole installation.
+    # None: of the whole installation, or of a provider.
     Column("customer_id", BigInteger, ForeignKey("customers.id"), index=True),
+    # None: not of a provider. No reference: SQLite adds none to a table that is there.
+    Column("provider_id", BigInteger, index=True),
     json_list("recipients"),
     Column("area", String(16), nullable=False),
     Column("operator", String(2), nullable=False),

@@ -192,6 +192,7 @@ providers: Final = Table(
     *limits(),
     text_column("tech_prefix"),
     Column("number_format", String(8), nullable=False),
+    Column("penalty_until_ms", BigInteger),
     *timers(),
     Column("cause_table", JSON, nullable=False, server_default="{}"),
     text_column("send_pai", default="pass"),

@@ -37,6 +37,9 @@ def choose_gateway(
     provider = tables.providers.get(provider_id)
     if provider is None or not provider.enabled:
         return Skip("disabled", "provider")
+    penalty_until_ms = provider.penalty_until_ms
+    if penalty_until_ms is not None and now_ms < penalty_until_ms:
+        return Skip("penalty", "provider")
     provider_key = layer_key(PROVIDER, provider_id)
     provider_channels = provider.channels
     if provider_channels is not None and live.channels(provider_key) >= provider_channels:

@@ -290,3 +290,21 @@ def test_a_caller_whose_stream_is_gone_is_reached_over_a_new_one_and_then_given_
     assert again.data == to_caller.data
     engine.send_failed(again.token, "refused", 5.1)
     assert engine.take_outputs().sends == []
+
+
+def test_a_vendor_on_penalty_gets_no_call_until_it_is_over(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    until_ms = world.engine.board.now_ms(world.now) + 60_000
+    vendor = next(each for each in DEFAULT_RECORDS if isinstance(each, Provider) and each.id == 1)
+    world.engine.apply(Delta(version=2, put=(msgspec.structs.replace(vendor, penalty_until_ms=until_ms),)))
+    for waits_s, invites in ((0.1, 0), (60.0, 1)):
+        world.run_for(waits_s)
+        world.caller.invite()
+        world.run_for(0.5)
+        world.caller.ack()
+        world.caller.bye()
+        world.run_for(0.5)
+        assert len(world.cheap.invites) == invites
+    first, second = world.cdrs
+    assert [each.outcome for each in first.explanation] == ["penalty", "taken"]
+    assert second.attempts[0].provider_id == 1

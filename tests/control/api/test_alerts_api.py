@@ -19,7 +19,8 @@ from control.services.customers import end_penalties
 from control.services.mail import Mailer
 from control.services.signing import verify
 from switch.frames import LiveCall
-from switch.snapshot import Customer, Key
+from switch.records import Attempt
+from switch.snapshot import Customer, Key, Provider
 from tests.fakes.control import START_MS, ControlPlane, account, live_call, with_control
 from tests.fakes.databases import Database
 from tests.fakes.mailbox import running_mailbox
@@ -164,6 +165,103 @@ async def test_a_low_asr_puts_a_customer_on_penalty_at_once_and_the_penalty_ends
     assert await watch.look() == ["alert.fired"]
     actions = [each["action"] for each in (await plane.get("/audit", params={"noun": "alert"}))["items"]]
     assert actions == ["fire", "penalty_over", "fire", "create"]
+
+
+def attempt_at(provider: int, *, is_answered: bool) -> Attempt:
+    return Attempt(
+        provider_id=provider,
+        provider_name="Vendor",
+        gateway_id=1,
+        card_id=1,
+        revision_id=1,
+        prefix="44",
+        rate_nanos=1,
+        dialled_out="442071234567",
+        started_ms=START_MS - MINUTE_MS,
+        answered_ms=START_MS - MINUTE_MS + 500 if is_answered else None,
+        ended_ms=START_MS - MINUTE_MS + 500,
+        status=200 if is_answered else 503,
+        cause="answered" if is_answered else "rejected",
+    )
+
+
+async def store_failovers(plane: ControlPlane, customer: int, bad: int, good: int, first: int = 0) -> None:
+    """Ten calls that a bad vendor refuses and a good one answers; one inbound call that the bad one brought."""
+    attempts = [attempt_at(bad, is_answered=False), attempt_at(good, is_answered=True)]
+    at = START_MS - MINUTE_MS
+    calls = [stored_call(first + n, 30_000, customer_id=customer, invited_ms=at, attempts=attempts) for n in range(10)]
+    brought = [attempt_at(bad, is_answered=True)]
+    calls.append(stored_call(first + 10, customer_id=customer, invited_ms=at, attempts=brought, direction="inbound"))
+    await store_calls(plane.ctx, calls)
+
+
+@with_control
+async def test_a_provider_is_judged_by_its_own_attempts_and_gets_no_calls_for_a_while(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    bad, good = [(await plane.post("/providers", {"name": name}))["id"] for name in ("Bad", "Good")]
+    rule = {"area": "asr", "threshold": "15", "minimum_calls": 10, "penalty_minutes": 60}
+    alert = await add_alert(plane, None, provider_id=bad, **rule)
+    await add_alert(plane, None, name="Other", provider_id=good, **rule)
+    await add_alert(plane, customer, **rule)
+    await store_failovers(plane, customer, bad, good)
+    watch = Watcher(plane)
+    assert await watch.look() == ["alert.fired"]
+    shown = await plane.get(f"/providers/{bad}")
+    assert shown["penalty_until"] == "2027-01-15T09:00:00Z"
+    assert (await plane.get(f"/providers/{good}"))["penalty_until"] is None
+    record = plane.publisher.records[Key(kind="provider", id=bad)]
+    assert isinstance(record, Provider)
+    assert record.penalty_until_ms == START_MS + 60 * MINUTE_MS
+    fired = next(each for each in (await plane.get("/events"))["items"] if each["event"] == "alert.fired")
+    assert (fired["data"]["provider_id"], fired["data"]["provider"], fired["data"]["value"]) == (bad, "Bad", "0")
+    assert "ASR of Bad is 0 % (< 15 %)" in fired["data"]["title"]
+    assert "No calls to it until" in fired["data"]["text"]
+    audit = (await plane.get("/audit", params={"noun": "provider"}))["items"][0]
+    assert audit["after"]["penalty_until"] == "2027-01-15T09:00:00Z"
+    plane.clock.ms += 60 * MINUTE_MS
+    assert await watch.look() == ["alert.reset"]
+    period = {"from": "2027-01-15T07:50:00Z", "to": "2027-01-15T08:20:00Z"}
+    found = await plane.post(f"/alerts/{alert}/backtest", period, status=200)
+    assert (found["calls"], found["fired"], found["penalties"], found["lowest"]) == (10, 1, 1, "0")
+    lifted = await plane.patch(f"/providers/{bad}", {"penalty_until": None})
+    assert lifted["penalty_until"] is None
+
+
+@with_control
+async def test_attempts_are_measured_as_they_arrive(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    bad, good = [(await plane.post("/providers", {"name": name}))["id"] for name in ("Bad", "Good")]
+    await add_alert(plane, None, provider_id=bad, area="failures", operator=">=", threshold="20")
+    watch = Watcher(plane)
+    await store_failovers(plane, customer, bad, good)
+    assert await watch.look() == []
+    await store_failovers(plane, customer, bad, good, first=20)
+    assert await watch.look() == ["alert.fired"]
+    live = live_call(customer, f"{1:032x}")
+    plane.switch.calls = [replace(live, provider_id=good), replace(live, provider_id=bad, direction="inbound")]
+    await add_alert(plane, None, name="Calls", provider_id=bad, area="channels", operator=">=", threshold="1")
+    assert await watch.look() == []
+    await add_alert(plane, None, name="More calls", provider_id=good, area="channels", operator=">=", threshold="1")
+    assert await watch.look() == ["alert.fired"]
+
+
+@with_control
+async def test_what_no_provider_has_is_refused_and_one_that_is_watched_stays(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    provider = (await plane.post("/providers", {"name": "Vendor"}))["id"]
+    body = {"name": "Watch", "area": "asr", "operator": "<", "threshold": "50", "provider_id": provider}
+    for change, path in (
+        ({"customer_id": customer}, "provider_id"),
+        ({"area": "balance"}, "area"),
+        ({"area": "spend_per_hour"}, "area"),
+        ({"provider_id": 99}, "provider_id"),
+    ):
+        problem = await plane.post("/alerts", {**body, **change}, status=400)
+        assert [each["path"] for each in problem["errors"]] == [path]
+    made = await plane.post("/alerts", body)
+    assert [each["id"] for each in (await plane.get(f"/alerts?provider_id={provider}"))["items"]] == [made["id"]]
+    problem = (await plane.delete(f"/providers/{provider}", status=409)).json()
+    assert [each["noun"] for each in problem["references"]] == ["alert"]
 
 
 @with_control
