@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
     retransmissions: int
     seconds: float
     delay_p50_ms: float
+    delay_p95_ms: float
     delay_p99_ms: float
     """INVITE to its 200, of the probe's calls."""
 
@@ -87,6 +88,7 @@ class Sipp:
             retransmissions=int(last["Retransmissions(C)"]),
             seconds=seconds,
             delay_p50_ms=percentile(delays, 50),
+            delay_p95_ms=percentile(delays, 95),
             delay_p99_ms=percentile(delays, 99),
         )
 

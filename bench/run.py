@@ -27,6 +27,7 @@ from namespace import enter_own_network
 from processes import memory_mb, parts_us, processor_time_us
 from soak import soak, swap
 from tandem import SwitchAlone, Tandem
+from uploads import uploads
 
 HERE = Path(__file__).resolve().parent
 WARM_UP_RATE, WARM_UP_S = 500, 1.0
@@ -170,6 +171,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--soak", action="store_true", help="instead: 1,000 calls/s for a minute, every CDR counted")
     parser.add_argument("--swap", action="store_true", help="instead: a million-row deck activated under 500 calls/s")
+    parser.add_argument("--uploads", action="store_true", help="instead: what large uploads do to 100 calls/s")
     parser.add_argument("--parts", action="store_true", help="also say what each process of a proxy took")
     parser.add_argument("--store", action="store_true", help="instead: lists and searches over 5,000,000 CDRs")
     parser.add_argument("--no-pin", action="store_true", help="let the kernel place SIPp and proxy")
@@ -201,6 +203,9 @@ def main() -> int:
             # Not pinned: the import is to disturb calls no more than on a machine with both its processors.
             every = f"0-{(os.cpu_count() or 1) - 1}"
             return 0 if swap(Tandem(folder, prefixes, every), sipp, folder, prefixes) else 1
+        if args.uploads:
+            every = f"0-{(os.cpu_count() or 1) - 1}"
+            return 0 if uploads(Tandem(folder, prefixes, every), sipp, folder, prefixes) else 1
         makers: dict[str, type[Tandem | Kamailio | SwitchAlone]] = {
             "tandem": Tandem,
             "kamailio": Kamailio,

@@ -11,7 +11,7 @@ from rating.rows import RateRow
 from switch.frames import Entry
 from switch.outputs import Target
 from switch.records import Admitted
-from switch.snapshot import Client, Customer, Delta, Did, DidDestination, Endpoint, Gateway, Provider
+from switch.snapshot import Client, CliRule, Customer, Delta, Did, DidDestination, Endpoint, Gateway, Provider
 from tests.fakes.carrier import CENT, with_
 from tests.fakes.inbound_calls import (
     BRINGS,
@@ -523,3 +523,22 @@ def test_outbound_through_the_same_gateway_is_as_before(tmp_path: Path) -> None:
     world.run_for(1)
     assert (world.cdrs[0].direction, world.cdrs[0].did_id) == ("outbound", None)
     assert world.names_to(CHEAP)[0] == "INVITE"
+
+
+def test_cli_rules_are_for_calls_out_and_nobody_who_rings_is_refused_by_them(tmp_path: Path) -> None:
+    """Those who ring are not the customer's: rules that name its own numbers would keep everybody out."""
+    own = CliRule(id=1, customer_id=1, match="15557770000", action="allow")
+    world = InboundWorld(tmp_path, did_records((*INBOUND_RECORDS, own), destinations=(ENDPOINT, NUMBER)))
+    world.pbx.behaviour = (486,)
+    world.ring(cli="441111111")
+    world.run_for(1)
+    assert len(world.pbx.invites) == 1
+    # Out again to a number it would be a call out, by a number that is not the customer's.
+    assert not world.cheap.invites
+    assert world.cdrs[-1].direction == "inbound"
+    forced = CliRule(id=2, customer_id=1, match="15557770000", action="force")
+    world.engine.apply(Delta(version=2, put=(forced,)))
+    world.ring(cli="441111111")
+    world.run_for(1)
+    (invite,) = world.cheap.invites
+    assert b"<sip:15557770000@" in invite.from_value()
