@@ -26,7 +26,11 @@ Strategy = Literal["lcr", "priority", "weighted", "round_robin"]
 DialStringText = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^(?![\s\S]*[\x00-\x1f\x7f])")]
 CardIds = Annotated[tuple[Id, ...], Meta(max_length=1_000)]
 Recording = Annotated[
-    str, Meta(pattern=r"^(off|100|[0-9]{1,2})$(?!\n)", description="`off`, or the percentage of calls.")
+    str,
+    Meta(
+        pattern=r"^(off|100|[0-9]{1,2})$(?!\n)",
+        description="`off`, or the percentage of calls. It is kept, and no call is recorded yet.",
+    ),
 ]
 Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000, description="Lower goes first.")]
 
