@@ -120,22 +120,7 @@ class ControlPlane:
         publisher = SwitchPublisher(store, link)
         ingest = Ingest(store, link, self._folder / "journal")
         publisher.feed.wait_read = ingest.wait_read
-        context = Context(
-            store,
-            publisher,
-            switch=link,
-            data_folder=self._folder,
-            realm=self._settings.sip.realm,
-            faults=lambda: alarms.faults() + _faults(ingest, publisher),
-            alarms=alarms.recent,
-            wait_read=ingest.wait_read,
-            max_duration_s=self._settings.timers.max_duration_s,
-            mail=Mailer(self._settings.mail) if self._settings.mail.host else None,
-            portal=PortalGate(self._folder, wall_ms, self._settings.portal),
-            billing=self._settings.billing,
-            events=self._settings.events,
-            raise_alarm=alarms.note,
-        )
+        context = self._context(store, publisher, link, ingest, alarms)
         key_file = self._folder / KEY_FILE
         await ensure_first_key(context, key_file)
         server = _Server(
@@ -158,18 +143,8 @@ class ControlPlane:
         (self._folder / URL_FILE).write_text(f"{url}\n")
         self._start(link.run(), "link")
         self._start(ingest.run(), "ingest")
-        self._start(keep_sums(context), "sums of calls")
-        self._start(context.load.run(), "load")
         self._start(Schedule(context, publisher).run(), "schedule")
-        self._start(recalculation_steps.run(context), "recalculations")
-        self._start(minimum_payments.run(context), "minimum payments")
-        self._start(billing_runs.run(context), "billing")
-        self._start(client_bills.run(context), "bills of clients")
-        self._start(did_schedule.run(context), "DIDs")
-        self._start(context.replays.run(), "replays")
-        self._start(scheduled_changes.run(context), "scheduled changes")
-        self._start(Courier(context).run(), "deliveries")
-        self._start(AlertWatch(context).run(), "alerts")
+        self._start_services(context)
         self._start(self._announce(server, link, url, key_file), "start")
         try:
             await server.serve(sockets=[listening])
@@ -194,6 +169,40 @@ class ControlPlane:
         if self._with_example:
             await load_example(url, key_file)
         print(f"ready {url} key:{key_file}", flush=True)
+
+    def _context(
+        self, store: Store, publisher: SwitchPublisher, link: SwitchLink, ingest: Ingest, alarms: Alarms
+    ) -> Context:
+        return Context(
+            store,
+            publisher,
+            switch=link,
+            data_folder=self._folder,
+            realm=self._settings.sip.realm,
+            faults=lambda: alarms.faults() + _faults(ingest, publisher),
+            alarms=alarms.recent,
+            wait_read=ingest.wait_read,
+            max_duration_s=self._settings.timers.max_duration_s,
+            mail=Mailer(self._settings.mail) if self._settings.mail.host else None,
+            portal=PortalGate(self._folder, wall_ms, self._settings.portal),
+            billing=self._settings.billing,
+            events=self._settings.events,
+            raise_alarm=alarms.note,
+        )
+
+    def _start_services(self, context: Context) -> None:
+        """What happens by itself, each in a task of its own."""
+        self._start(keep_sums(context), "sums of calls")
+        self._start(context.load.run(), "load")
+        self._start(recalculation_steps.run(context), "recalculations")
+        self._start(minimum_payments.run(context), "minimum payments")
+        self._start(billing_runs.run(context), "billing")
+        self._start(client_bills.run(context), "bills of clients")
+        self._start(did_schedule.run(context), "DIDs")
+        self._start(context.replays.run(), "replays")
+        self._start(scheduled_changes.run(context), "scheduled changes")
+        self._start(Courier(context).run(), "deliveries")
+        self._start(AlertWatch(context).run(), "alerts")
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
