@@ -10,16 +10,10 @@ import msgspec
 from control.drill.plan import CallPlan
 
 
-class CallSeen(msgspec.Struct, kw_only=True):
-    """A call as its caller knows it."""
+class DialogSeen(msgspec.Struct, kw_only=True):
+    """What either end knows of a dialog."""
 
-    plan: CallPlan
-    call_id: str
     invited_ms: int
-    status: int = 0
-    """Final response to the INVITE; 0: none ever came."""
-    final_ms: int | None = None
-    """First copy of it."""
     is_cancelled: bool = False
     bye_sent_ms: int | None = None
     bye_status: int = 0
@@ -27,6 +21,17 @@ class CallSeen(msgspec.Struct, kw_only=True):
     bye_done_ms: int | None = None
     bye_received_ms: int | None = None
     """First copy of the far end's."""
+
+
+class CallSeen(DialogSeen, kw_only=True):
+    """A call as its caller knows it."""
+
+    plan: CallPlan
+    call_id: str
+    status: int = 0
+    """Final response to the INVITE; 0: none ever came."""
+    final_ms: int | None = None
+    """First copy of it."""
 
     @property
     def is_answered(self) -> bool:
@@ -38,23 +43,17 @@ class CallSeen(msgspec.Struct, kw_only=True):
         return self.bye_received_ms is not None or 200 <= self.bye_status < 300
 
 
-class LegSeen(msgspec.Struct, kw_only=True):
+class LegSeen(DialogSeen, kw_only=True):
     """An INVITE as a vendor knows it."""
 
     serial: int
     vendor: str
     number: str
-    invited_ms: int
     status: int = 0
     """Final response that was sent; 0: none."""
     answered_ms: int | None = None
     """When the first 200 was sent."""
     is_acked: bool = False
-    is_cancelled: bool = False
-    bye_sent_ms: int | None = None
-    bye_status: int = 0
-    bye_done_ms: int | None = None
-    bye_received_ms: int | None = None
 
     @property
     def is_up(self) -> bool:

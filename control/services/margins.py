@@ -30,6 +30,7 @@ from control.services.losses import (
     find_losses,
     route_margins,
 )
+from control.services.pricing import PricedSide, priced_fields
 from control.services.rate_cards import RATE_CARDS
 from control.services.records import rate_card_record
 from control.services.revision_history import revisions_between
@@ -84,20 +85,6 @@ class LossQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
 
 
-class PricedSide(msgspec.Struct, frozen=True, kw_only=True):
-    card_id: int
-    card: str
-    revision_id: int
-    prefix: str
-    destination: str
-    rate: str
-    """A minute, at that time."""
-    connect_fee: str
-    first_s: int
-    next_s: int
-    is_blocked: bool
-
-
 class PairMargin(msgspec.Struct, frozen=True, kw_only=True):
     """What calls to a destination earn, sold by one card and bought by another; tax is nobody's margin."""
 
@@ -143,8 +130,8 @@ async def pair_margin(ctx: Context, query: MarginQuery) -> PairMargin:
         currency=sell_card.currency,
         at=ms_moment(at_ms),
         max_duration_s=query.max_duration_s,
-        sell=_priced(sell_side, sell),
-        buy=_priced(buy_side, buy),
+        sell=PricedSide(**priced_fields(sell, sell_side.card.name)),
+        buy=PricedSide(**priced_fields(buy, buy_side.card.name)),
         worst_margin=format_amount(worst_nanos),
         worst_at_s=worst_at_s,
         losing=[LengthRange(start, end) for start, end in losing[:RANGES_MAX]],
@@ -298,19 +285,3 @@ def _quote(side: Side, prefix: str, at_ms: int) -> Quote:
     if row is None:
         raise invalid("prefix", f"no row of {side.card.name} prices {prefix} at that time")
     return Quote(row, tariff_of(side.card), 0, side.card.id, side.revision_id, at_ms)
-
-
-def _priced(side: Side, quote: Quote) -> PricedSide:
-    row = quote.row
-    return PricedSide(
-        card_id=side.card.id,
-        card=side.card.name,
-        revision_id=side.revision_id,
-        prefix=row.prefix,
-        destination=row.name,
-        rate=format_amount(quote.rate_nanos),
-        connect_fee=format_amount(row.connect_fee_nanos),
-        first_s=row.first_s,
-        next_s=row.next_s,
-        is_blocked=row.is_blocked,
-    )

@@ -29,13 +29,12 @@ class PriceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """When the call comes in; left out: now."""
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
+class PricedSide(msgspec.Struct, frozen=True, kw_only=True):
+    """What a card asks for a destination."""
+
     card_id: int
     card: str
     revision_id: int
-    currency: str
-    number: str
-    at: Moment
     prefix: str
     destination: str
     rate: str
@@ -43,11 +42,17 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     connect_fee: str
     first_s: int
     next_s: int
+    is_blocked: bool
+
+
+class Price(PricedSide, frozen=True, kw_only=True):
+    currency: str
+    number: str
+    at: Moment
     billed_s: int
     net: str
     tax: str
     gross: str
-    is_blocked: bool
     steps: list[str]
     """The rule in words, with this call's figures."""
 
@@ -86,25 +91,33 @@ async def price_call(ctx: Context, card_id: int, asked: PriceRequest) -> Price:
     )
     charge = price(quote, asked.duration_ms, at_ms or 1)
     return Price(
-        card_id=card_id,
-        card=card["name"],
-        revision_id=active[-1].id,
+        **priced_fields(quote, card["name"]),
         currency=card["currency"],
         number=number,
         at=ms_moment(at_ms),
-        prefix=row.prefix,
-        destination=row.name,
-        rate=format_amount(quote.rate_nanos),
-        connect_fee=format_amount(row.connect_fee_nanos),
-        first_s=row.first_s,
-        next_s=row.next_s,
         billed_s=charge.billed_s,
         net=format_amount(charge.net_nanos),
         tax=format_amount(charge.tax_nanos),
         gross=format_amount(charge.gross_nanos),
-        is_blocked=row.is_blocked,
         steps=_explain(quote, asked.duration_ms, card),
     )
+
+
+def priced_fields(quote: Quote, card: str) -> dict[str, Any]:
+    """The fields of `PricedSide`, by the row and the time of a quote; `card` is the card's name."""
+    row = quote.row
+    return {
+        "card_id": quote.card_id,
+        "card": card,
+        "revision_id": quote.revision_id,
+        "prefix": row.prefix,
+        "destination": row.name,
+        "rate": format_amount(quote.rate_nanos),
+        "connect_fee": format_amount(row.connect_fee_nanos),
+        "first_s": row.first_s,
+        "next_s": row.next_s,
+        "is_blocked": row.is_blocked,
+    }
 
 
 def _explain(quote: Quote, duration_ms: int, card: RowMapping) -> list[str]:
