@@ -14,7 +14,8 @@ from setuptools import setup
 
 COMPILED = ("rating", "switch/wire", "switch/transaction", "switch/call", "switch/policy")
 COMPILED_NAMES = (
-    *("accounts", "admission", "answering", "billed", "bindings", "board", "cdr", "engine", "farewells", "inbound"),
+    *("accounts", "admission", "answering", "billed", "bindings", "board", "cdr", "datagrams", "engine"),
+    *("farewells", "inbound"),
     *(
         "inbound_simulation",
         "journal_read",
@@ -26,7 +27,7 @@ COMPILED_NAMES = (
         "quote_facts",
         "recovered",
     ),
-    *("registrar", "restoring", "ring", "routed", "screening", "segments", "tap", "waiting"),
+    *("registrar", "restoring", "ring", "routed", "screening", "segments", "tap", "udp", "waiting"),
 )
 COMPILED_FILES = tuple(f"switch/{name}.py" for name in COMPILED_NAMES)
 LEFT_OUT = {"switch/policy/causes.py"}

@@ -71,7 +71,8 @@ class Deck:
         self._extras_at: int = self._records_at + rows * RECORD_BYTES
         self._names_at: int = self._extras_at + extras_bytes
         self._end: int = self._names_at + names_bytes
-        self._cache: dict[str, tuple[RateRow, ...]] = {}
+        self._cache: dict[int, tuple[RateRow, ...]] = {}
+        """By the prefix's number in the trie."""
 
     @staticmethod
     def open(base: Path) -> Deck:
@@ -109,12 +110,12 @@ class Deck:
         A blocked row is found like any other. None too where the row found is damaged: a shorter
         prefix would be the wrong price.
         """
-        found = self._trie.prefixes(number)
+        found: list[tuple[str, int]] = list(self._trie.iter_prefixes_with_ids(number))
         for place in range(len(found) - 1, -1, -1):
-            prefix: str = found[place]
-            rows = self._cache.get(prefix)
+            prefix, identity = found[place]
+            rows = self._cache.get(identity)
             if rows is None:
-                rows = self._rows_of(prefix)
+                rows = self._rows_of(prefix, identity)
                 if rows is None:
                     return None
             for row in rows:
@@ -124,9 +125,10 @@ class Deck:
 
     def find(self, prefix: str) -> tuple[RateRow, ...]:
         """The rows of exactly this prefix, by validity; none where it has none."""
-        if self._trie.get(prefix) is None:
+        identity: int | None = self._trie.get(prefix)
+        if identity is None:
             return ()
-        return self._cache.get(prefix) or self._rows_of(prefix) or ()
+        return self._cache.get(identity) or self._rows_of(prefix, identity) or ()
 
     def rows(self, under: str = "") -> Iterator[RateRow]:
         """All rows whose prefix begins with `under`, by prefix (as text), then by validity.
@@ -163,15 +165,15 @@ class Deck:
         if crc != self._body_crc:
             raise DeckError(f"{rates_path(self.base).name}: checksum wrong")
 
-    def _rows_of(self, prefix: str) -> tuple[RateRow, ...] | None:
+    def _rows_of(self, prefix: str, identity: int) -> tuple[RateRow, ...] | None:
         """Decodes and remembers the rows of a prefix that is in the trie; None where the bytes are damaged."""
-        rows = self._decode(prefix, self._trie[prefix])
+        rows = self._decode(prefix, identity)
         if rows is None:
             self.damaged += 1
             return None
         if len(self._cache) >= CACHED_PREFIXES_MAX:
             self._cache.clear()
-        self._cache[prefix] = rows
+        self._cache[identity] = rows
         return rows
 
     def _decode(self, prefix: str, identity: int) -> tuple[RateRow, ...] | None:

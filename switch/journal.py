@@ -32,7 +32,7 @@ from config.settings import Journal as JournalSettings
 from switch.journal_end import JournalEnd, find_end
 from switch.records import Checkpoint, JournalRecord
 from switch.segment_files import create, create_whole, sync_folder, write_all
-from switch.segments import HEADER_BYTES, Segment, encode_header, encode_record, segment_path
+from switch.segments import HEADER_BYTES, Segment, encode_header, encode_record, encode_records, segment_path
 
 SPOOL_BYTES_MAX: Final = 67_108_864
 """Records held in memory while the disk takes none; what comes after is lost, and counted."""
@@ -239,7 +239,7 @@ class Journal:
         self._fd = -1
 
     def _write(self, first: int, payloads: list[bytes]) -> bool:
-        data = b"".join([encode_record(first + index, payload) for index, payload in enumerate(payloads)])
+        data = encode_records(first, payloads)
         try:
             if os.write(self._fd, data) != len(data):  # `write_all`, without its call
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -99,9 +99,19 @@ def decode_header(data: bytes) -> Header:
 
 
 def encode_record(sequence: int, payload: bytes) -> bytes:
-    length = len(payload)
-    crc = google_crc32c.value(_CHECKED.pack(length, sequence) + payload)
-    return PREFIX.pack(MARK, length, crc, sequence) + payload
+    return encode_records(sequence, [payload])
+
+
+def encode_records(first: int, payloads: list[bytes]) -> bytes:
+    """Records with sequences from `first` on, one behind the other."""
+    parts: list[bytes] = []
+    for index in range(len(payloads)):
+        payload = payloads[index]
+        length, sequence = len(payload), first + index
+        crc = google_crc32c.value(_CHECKED.pack(length, sequence) + payload)
+        parts.append(PREFIX.pack(MARK, length, crc, sequence))
+        parts.append(payload)
+    return b"".join(parts)
 
 
 def decode_record(data: bytes | mmap.mmap, offset: int) -> Found:

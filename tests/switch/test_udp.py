@@ -11,11 +11,10 @@ import pytest
 import uvloop
 
 from config.settings import Listener
-from switch import udp as udp_module
 from switch.datagrams import SEND_SLOTS
 from switch.outputs import Flow, Send
 from switch.pump import Pump
-from switch.udp import DATAGRAMS_PER_WAKE, SEND_QUEUE_MAX, UdpListener
+from switch.udp import DATAGRAMS_PER_WAKE, SEND_QUEUE_MAX, Pace, UdpListener
 from tests.fakes.echo_engine import EchoEngine
 from tests.fakes.waiting import until
 
@@ -171,24 +170,24 @@ def test_a_message_too_long_for_udp_fails() -> None:
 
 def test_a_kernel_that_takes_nothing_is_waited_for_with_a_bounded_queue() -> None:
     async def scene(bench: Bench) -> None:
-        real, real_batch = bench.shell._sendto, bench.shell._sender.send
+        real, real_batch = bench.shell._sendto, bench.shell._send_slots
 
         def full(*_: object) -> int:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
         bench.shell._sendto = full
-        bench.shell._sender.send = full  # type: ignore[assignment, method-assign]
+        bench.shell._send_slots = full
         surplus = 10
         bench.send(*(Send(Flow(0, bench.peer_address), b"%d" % n) for n in range(SEND_QUEUE_MAX + surplus)))
         assert bench.shell.dropped == surplus
         bench.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
-        bench.shell._sendto, bench.shell._sender.send = real, real_batch  # type: ignore[method-assign]
+        bench.shell._sendto, bench.shell._send_slots = real, real_batch
         assert [await bench.hears() for _ in range(200)] == [b"%d" % n for n in range(200)]
 
     play("127.0.0.1", scene)
 
 
-def test_what_waits_leaves_although_every_look_finds_more_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_leaves_although_every_look_finds_more_to_read() -> None:
     async def scene(bench: Bench) -> None:
         real = bench.shell._sendto
 
@@ -199,7 +198,7 @@ def test_what_waits_leaves_although_every_look_finds_more_to_read(monkeypatch: p
         bench.send(Send(Flow(0, bench.peer_address), b"first"))
         bench.shell._sendto = real
         # A flood: no look ever finds the socket empty.
-        monkeypatch.setattr(bench.shell._receiver, "receive", lambda: [(b"x", bench.peer_address)])
+        bench.shell._take = lambda: [(b"x", bench.peer_address)]
         bench.engine.echoes = False
         bench.shell._on_look()
         bench.send(Send(Flow(0, bench.peer_address), b"second"))
@@ -214,12 +213,10 @@ def test_what_waits_leaves_although_every_look_finds_more_to_read(monkeypatch: p
     play("127.0.0.1", scene)
 
 
-def test_under_load_the_socket_is_looked_at_instead_of_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(udp_module, "RATE_WINDOW_S", 0.01)
-    monkeypatch.setattr(udp_module, "GATHER_ABOVE", 200.0)
-    monkeypatch.setattr(udp_module, "GATHER_BELOW", 100.0)
-
+def test_under_load_the_socket_is_looked_at_instead_of_watched() -> None:
     async def scene(bench: Bench) -> None:
+        pace = bench.shell.pace
+        pace.window_s, pace.above, pace.below = 0.01, 200.0, 100.0
         sent = 0
         while not bench.shell.is_gathering:
             bench.peer.sendto(b"%d" % sent, bench.shell.address)
@@ -243,12 +240,25 @@ def test_under_load_the_socket_is_looked_at_instead_of_watched(monkeypatch: pyte
     play("127.0.0.1", scene)
 
 
-def test_a_listener_that_gathers_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(udp_module, "RATE_WINDOW_S", 0.001)
-    monkeypatch.setattr(udp_module, "GATHER_ABOVE", 1.0)
-    monkeypatch.setattr(udp_module, "GATHER_BELOW", 0.0)
+def test_the_pace_follows_the_rate_of_datagrams() -> None:
+    pace = Pace()
 
+    def play(rate: float, since: float) -> bool:
+        pace.note(int(rate * 0.1), since + 0.1)
+        return pace.gathers
+
+    pace.note(0, 100.0)
+    assert not play(2_500.0, 100.0)  # few: the loop watches
+    assert play(3_500.0, 100.1)
+    assert play(2_500.0, 100.2)  # fewer than it takes to begin, enough to go on
+    assert not play(1_500.0, 100.3)
+    assert not play(2_500.0, 100.4)
+
+
+def test_a_listener_that_gathers_can_be_closed() -> None:
     async def scene(bench: Bench) -> None:
+        pace = bench.shell.pace
+        pace.window_s, pace.above, pace.below = 0.001, 1.0, 0.0
         while not bench.shell.is_gathering:
             bench.peer.sendto(b"x", bench.shell.address)
             await bench.hears()
