@@ -37,7 +37,7 @@ def export_cdrs(
     as_format: Annotated[str, typer.Option("--format", help="csv, jsonl (JSON lines) or parquet.")] = "csv",
     output: OutputOption = None,
     since: Annotated[str, typer.Option("--from", help="INVITEs from this time (RFC 3339), day or month on.")] = "",
-    until: Annotated[str, typer.Option("--to", help="Last INVITE time (RFC 3339), exclusive.")] = "",
+    until: Annotated[str, typer.Option("--to", help="… and before this one, or through this day or month.")] = "",
     customer: Annotated[str, typer.Option("--customer", help="Customer, by name or id.")] = "",
     cause: Annotated[str, typer.Option("--cause", help="Cause, such as normal, no_sell_rate or no_margin.")] = "",
     skipped: Annotated[
