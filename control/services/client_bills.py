@@ -39,7 +39,7 @@ from control.services.periods import Period, day_at, next_period
 from control.store import tables
 from control.store.client_bill_tables import client_bills, purchases
 from control.store.engine import Tx, from_json, to_json
-from rating.money import format_amount
+from rating.money import NANOS, format_amount
 
 LOOK_S: Final = 30.0
 
@@ -295,8 +295,10 @@ async def _account(tx: Tx, client: RowMapping, month: Period) -> AccountSums | N
     if customer is None:
         return None
     entries = tables.ledger_entries.c
+    # In two parts: what came and went may pass the 64 bits that SQLite adds up in. Both divide towards zero.
+    units, rest = entries.amount_nanos // NANOS, entries.amount_nanos % NANOS
     within = (
-        select(entries.kind, func.count(), func.sum(entries.amount_nanos))
+        select(entries.kind, func.count(), func.sum(units), func.sum(rest))
         .where(
             entries.customer_id == customer["id"],
             entries.at_ms >= month.start_ms(client["time_zone"]),
@@ -306,8 +308,8 @@ async def _account(tx: Tx, client: RowMapping, month: Period) -> AccountSums | N
         .order_by(entries.kind)
     )
     sums = [
-        AccountSum(kind=kind, count=count, amount=format_amount(int(amount)))
-        for kind, count, amount in await tx.execute(within)
+        AccountSum(kind=kind, count=count, amount=format_amount(int(whole) * NANOS + int(part)))
+        for kind, count, whole, part in await tx.execute(within)
     ]
     return AccountSums(customer_id=customer["id"], name=customer["name"], currency=customer["currency"], sums=sums)
 

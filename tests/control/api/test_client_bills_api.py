@@ -11,10 +11,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
 from control.services import client_bills as billing
-from control.services import clients
+from control.services import clients, ledger
 from control.services.client_bills import run_due
 from control.store import tables
 from control.store.client_bill_tables import client_bills
+from rating.money import format_amount
 from tests.fakes.control import ControlPlane, with_control
 
 
@@ -340,3 +341,24 @@ async def test_no_bill_grows_beyond_what_can_be_added_up(plane: ControlPlane) ->
             await buy(plane, brief, dear, quantity=100, **days)
     await buy(plane, other, await product(plane))
     assert len(await bills(plane, "2027-02-01T01:00:00")) == 3
+
+
+@with_control
+async def test_an_account_that_moved_by_more_than_64_bits_is_added_up_and_holds_up_no_bill(plane: ControlPlane) -> None:
+    """What came and went in a month is no balance: the sum of one kind of entry may pass what a balance may be."""
+    vast, other, item = await make_client(plane, "Vast"), await make_client(plane), await product(plane)
+    customer = await plane.make_customer(client_id=vast)
+    async with plane.ctx.change() as change:
+        for _ in range(3):
+            much = ledger.BALANCE_NANOS_MAX - 1
+            await ledger.append(change, customer_id=customer, kind="payment", amount_nanos=much)
+            await ledger.append(change, customer_id=customer, kind="fee", amount_nanos=-much)
+    for client in (vast, other):
+        await buy(plane, client, item)
+    assert await bills(plane, "2027-02-01T01:00:00") == [("2027-01", "17")] * 2
+    sums = (await plane.get("/bills/1"))["account"]["sums"]
+    whole = format_amount(3 * (ledger.BALANCE_NANOS_MAX - 1))
+    assert [(each["kind"], each["count"], each["amount"]) for each in sums] == [
+        ("fee", 3, f"-{whole}"),
+        ("payment", 3, whole),
+    ]
