@@ -103,7 +103,8 @@ def sum_up(cdrs: Iterable[Any]) -> dict[str, list[Row]]:
         is_answered = answered_ms is not None
         effective = is_answered or is_effective(status, is_answered=False, has_rung=progress_ms is not None)
         has_pdd = pdd_ms is not None
-        counts = (1, is_answered, effective, duration_ms, billed_s, pdd_ms or 0, has_pdd)
+        # Plain integers: SQLite's driver asks around for an adapter of each value that is a bool.
+        counts = (1, int(is_answered), int(effective), duration_ms, billed_s, pdd_ms or 0, int(has_pdd))
         own = (*counts, net_nanos, tax_nanos, gross_nanos, cost_nanos)
         _add(by_route, (customer_id, at_ms, route_id or 0, currency, status), own)
         _add(by_route, (ALL, at_ms, 0, currency, status), own)
@@ -132,7 +133,7 @@ def _of_attempt(
     if answered_ms is not None:
         return key, (1, 1, 1, duration_ms, attempt.billed_s, pdd_ms, 1, net_nanos, attempt.cost_nanos)
     effective = is_effective(status, is_answered=False, has_rung=progress_ms is not None)
-    return key, (1, 0, effective, 0, 0, pdd_ms, status != 0, 0, attempt.cost_nanos)
+    return key, (1, 0, int(effective), 0, 0, pdd_ms, int(status != 0), 0, attempt.cost_nanos)
 
 
 async def add_batch(tx: Tx, number: int, cdrs: Sequence[Cdr]) -> None:
