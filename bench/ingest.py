@@ -12,13 +12,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
-from control.ingest import CallReader
+from control.ingest import ENDED
 from control.services import cdr_rows, rollups
 from control.sinks import SqliteSink
 from control.store.engine import open_store
+from switch.journal_read import JournalReader
 from switch.records import Attempt, Beat, CallEnded, Candidate, Cdr
 from switch.segments import encode_header, encode_record, segment_path
 
@@ -124,14 +126,13 @@ async def measure(folder: Path) -> None:
     store = open_store(f"sqlite:///{folder / 'tandem.db'}")
     await store.migrate()
     sink = SqliteSink(store)
-    reader = CallReader(folder, 0)
+    reader = JournalReader(folder, 0, ENDED)
     reading, storing = [], []
     for _ in range(BATCHES):
         began = time.process_time()
-        records = reader.read(3 * BATCH)
+        ended = cast("list[tuple[int, CallEnded]]", reader.read(3 * BATCH))
         read_at = time.process_time()
-        ended = [(number, record) for number, record in records if isinstance(record, CallEnded)]
-        await sink.write(ended, records[-1][0])
+        await sink.write(ended, reader.sequence)
         reading.append((read_at - began) / len(ended) * 1e6)
         storing.append((time.process_time() - read_at) / len(ended) * 1e6)
     batch = [(number, call) for number, call in enumerate(calls[-BATCH:])]

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import structlog
@@ -22,7 +22,7 @@ from control.services import cdr_rows
 from control.sinks import Sink, make_sink
 from control.store.engine import Store
 from switch.journal_read import JournalCorrupt, JournalReader
-from switch.records import Beat, CallEnded, JournalRecord
+from switch.records import CallEnded
 from switch.segments import list_segments
 
 BATCH_RECORDS_MAX: Final = 2_000
@@ -54,16 +54,9 @@ class IngestState(msgspec.Struct):
     """Empty while all is well, else what stands in the way and where."""
 
 
-_ENDED: Final = b"\xa5ended"
-"""How msgpack writes the tag of `CallEnded`, behind the one byte that begins its array."""
-_PASSED: Final = Beat(0.0)
-
-
-class CallReader(JournalReader):
-    """Decodes CDRs and no other record: they are the switch's own memory, and here only their place counts."""
-
-    def decode(self, payload: bytes) -> JournalRecord:
-        return super().decode(payload) if payload[1:7] == _ENDED else _PASSED
+ENDED: Final = b"\xa5ended"
+"""How msgpack writes the tag of `CallEnded`, behind the one byte that begins its array: no other record is
+decoded. They are the switch's own memory, and here only their place counts."""
 
 
 class _Waiter:
@@ -160,7 +153,7 @@ class Ingest:
         if self._reader is None:
             async with self._store.read() as tx:
                 self.state.sequence = await cdr_rows.read_position(tx)
-            self._reader = CallReader(self._folder, self.state.sequence)
+            self._reader = JournalReader(self._folder, self.state.sequence, ENDED)
         waiting = list(self._waiting)
         if waiting:
             self._seen = None  # look in earnest: times of files are coarse
@@ -168,8 +161,9 @@ class Ingest:
         self._idle_looks = self._idle_looks + 1 if look == self._seen else 0
         if self._idle_looks % READ_ANYWAY:
             return 0
-        records = self._reader.read(BATCH_RECORDS_MAX)
-        if not records:
+        found = self._reader.read(BATCH_RECORDS_MAX)
+        count, reached = self._reader.passed, self._reader.sequence
+        if not count:
             self._seen = look
             for waiter in waiting:
                 waiter.done.set()
@@ -177,16 +171,17 @@ class Ingest:
         try:
             # The store must not know calls that the switch, after a loss of power, would end another way.
             await asyncio.to_thread(self._reader.sync)
-            await self._store_batch(records)
+            # Nothing else was handed out.
+            await self._store_batch(cast("list[tuple[int, CallEnded]]", found), count, reached)
         except BaseException:
             # The reader has gone past what the store lacks: begin again from the store's position.
             self._reader.close()
             self._reader = None
             raise
-        if len(records) < BATCH_RECORDS_MAX:
+        if count < BATCH_RECORDS_MAX:
             for waiter in waiting:
                 waiter.note_short_read()
-        return len(records)
+        return count
 
     def _look(self) -> tuple[int, int]:
         """Changes whenever there may be something to read; two looks at files, where reading takes many."""
@@ -200,13 +195,11 @@ class Ingest:
         except FileNotFoundError:
             return 0, 0  # not made yet, or dropped between two looks
 
-    async def _store_batch(self, records: list[tuple[int, JournalRecord]]) -> None:
-        ended = [(sequence, record) for sequence, record in records if isinstance(record, CallEnded)]
-        sequence = records[-1][0]
+    async def _store_batch(self, ended: list[tuple[int, CallEnded]], count: int, sequence: int) -> None:
         await self._sink.write(ended, sequence)
         state = self.state
         state.sequence = sequence
-        state.records += len(records)
+        state.records += count
         self._link.journal_ingested(sequence)
 
     def _note_fault(self, error: Exception) -> None:

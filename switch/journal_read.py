@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from mypy_extensions import mypyc_attr
 
 from switch.records import JournalRecord
 from switch.segments import (
@@ -24,6 +23,7 @@ from switch.segments import (
     decode_record,
     find_record,
     list_segments,
+    take_record,
 )
 
 READ_BYTES: Final = 1_048_576
@@ -40,7 +40,6 @@ class JournalCorrupt(Exception):
         self.reason = reason
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class JournalReader:
     """Hands out records with sequences above `after_sequence`, each once, in order.
 
@@ -48,7 +47,8 @@ class JournalReader:
     `read` looks again. After `JournalCorrupt` every `read` raises it again until `skip_damage`.
     """
 
-    def __init__(self, folder: Path, after_sequence: int = 0) -> None:
+    def __init__(self, folder: Path, after_sequence: int = 0, only: bytes = b"") -> None:
+        """`only`: what records hold behind their first byte, their tag; others are passed without being decoded."""
         self._folder = folder
         self._after = after_sequence
         """Last sequence handed out, or asked to begin after."""
@@ -59,6 +59,8 @@ class JournalReader:
         self._held = after_sequence
         """Last sequence seen, or what the header of this segment says came before it."""
         self._is_skipping = False
+        self._only = only
+        self._passed = 0
         self._decoder = msgspec.msgpack.Decoder(JournalRecord)
         self._handed_from: list[Path] = []
         """Segments of what was handed out since the last `sync`."""
@@ -67,33 +69,39 @@ class JournalReader:
 
     @property
     def sequence(self) -> int:
-        """The last sequence handed out, or the one that reading began after."""
+        """The last sequence handed out or passed, or the one that reading began after."""
         return self._after
 
+    @property
+    def passed(self) -> int:
+        """Records that the last `read` came past: those handed out, and those that were not wanted."""
+        return self._passed
+
     def read(self, max_records: int = 1_000) -> list[tuple[int, JournalRecord]]:
-        """Up to `max_records` records that have not been read yet; empty: none for now.
+        """What is wanted of the next `max_records` records; with none `passed`, there is none for now.
 
         Raises:
             JournalCorrupt: the next record cannot be read; all before it have been handed out.
         """
         records: list[tuple[int, JournalRecord]] = []
+        self._passed = 0
         try:
-            while len(records) < max_records:
+            while self._passed < max_records:
                 if self._fd < 0 and not self._open_first():
                     break
                 # The writer finishes a segment before it makes the next. So only a look at this one after
                 # the next was seen shows its true end.
                 following = self._following()
-                before = len(records)
+                before = self._passed
                 has_more = self._read_window(records, max_records)
-                if len(records) > before:
+                if self._passed > before:
                     self._note_handed()
                 if has_more:
                     continue
                 if following is None or not self._open(following):
                     break
         except JournalCorrupt:
-            if not records:
+            if not self._passed:
                 raise
         return records
 
@@ -112,15 +120,6 @@ class JournalReader:
             _sync(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         self._handed_from = []
         self._is_folder_dirty = False
-
-    def decode(self, payload: bytes) -> JournalRecord:
-        """One record; a reader that wants few kinds of them may override it and save the others' cost.
-
-        Raises:
-            msgspec.MsgspecError: no record, or of a kind that this build does not know.
-        """
-        record: JournalRecord = self._decoder.decode(payload)
-        return record
 
     def skip_damage(self) -> None:
         """Go on behind what `read` raised about: at the next whole record."""
@@ -190,23 +189,25 @@ class JournalReader:
         """Add the records that one look into the file shows; False: there is no further whole one."""
         data = os.pread(self._fd, self._window, self._offset)
         position = 0
-        while len(records) < max_records:
+        only, decode = self._only, self._decoder.decode
+        while self._passed < max_records:
             try:
-                found = decode_record(data, position)
-                if found.sequence <= self._held:
-                    raise Damage(position, f"sequence {found.sequence} after {self._held}")
-                record = self.decode(found.payload) if found.sequence > self._after else None
+                sequence, payload, end = take_record(data, position)
+                if sequence <= self._held:
+                    raise Damage(position, f"sequence {sequence} after {self._held}")
+                if sequence > self._after:
+                    if not only or payload.startswith(only, 1):
+                        records.append((sequence, decode(payload)))
+                    self._after = sequence
+                    self._passed += 1
             except (Damage, msgspec.MsgspecError) as reason:
                 if position:
                     return True  # the next look begins here
                 return self._step_over(str(reason))
-            if record is not None:
-                records.append((found.sequence, record))
-                self._after = found.sequence
-            self._held = found.sequence
-            self._offset += found.end - position
+            self._held = sequence
+            self._offset += end - position
             self._window = READ_BYTES
-            position = found.end
+            position = end
         return True
 
     def _step_over(self, reason: str) -> bool:

@@ -118,6 +118,15 @@ def decode_record(data: bytes | mmap.mmap, offset: int) -> Found:
     """Read the record that begins at `offset`.
 
     Raises:
+        Damage: as `take_record`.
+    """
+    return Found(*take_record(data, offset))
+
+
+def take_record(data: bytes | mmap.mmap, offset: int) -> tuple[int, bytes, int]:
+    """The values of `Found` of the record that begins at `offset`: compiled, a tuple makes no object.
+
+    Raises:
         Damage: with `is_short` where `data` ends inside the record, else what is wrong with it.
     """
     if len(data) - offset < PREFIX_BYTES:
@@ -134,7 +143,7 @@ def decode_record(data: bytes | mmap.mmap, offset: int) -> Found:
     payload = data[start:end]
     if google_crc32c.value(_CHECKED.pack(length, sequence) + payload) != crc:
         raise Damage(offset, "checksum does not match")
-    return Found(sequence, payload, end)
+    return sequence, payload, end
 
 
 def find_record(data: bytes | mmap.mmap, offset: int, after: int) -> int:
