@@ -15,8 +15,9 @@ moves in the same transactions; `start_again` makes all of them anew that way.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from operator import add, attrgetter
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -58,7 +59,8 @@ STEP_S: Final = 0.2
 
 log = structlog.get_logger("control.rollups")
 
-Key = tuple[object, ...]
+Key = tuple[Any, ...]
+Sums = tuple[int, ...]
 Row = tuple[object, ...]
 """Values of one row of a table here, in the order of its columns."""
 
@@ -91,40 +93,49 @@ def sum_up(cdrs: Iterable[Any]) -> dict[str, list[Row]]:
 
     It runs for each call: a microsecond or two of it, and a row of each table for what few keys a batch has.
     """
-    by_route: dict[Key, Sequence[int]] = {}
-    by_prefix: dict[Key, Sequence[int]] = {}
-    by_provider: dict[Key, Sequence[int]] = {}
+    by_route: defaultdict[Key, list[Sums]] = defaultdict(list)
+    by_prefix: defaultdict[Key, list[Sums]] = defaultdict(list)
+    by_provider: defaultdict[Key, list[Sums]] = defaultdict(list)
     for cdr in cdrs:
         customer_id, invited_ms, route_id, currency, status, prefix, destination, progress_ms, answered_ms, *more = (
             _read_call(cdr)
         )
         duration_ms, billed_s, pdd_ms, net_nanos, tax_nanos, gross_nanos, cost_nanos, attempts = more
         at_ms = invited_ms - invited_ms % MINUTE_MS
-        is_answered = answered_ms is not None
-        effective = is_answered or is_effective(status, is_answered=False, has_rung=progress_ms is not None)
-        has_pdd = pdd_ms is not None
         # Plain integers: SQLite's driver asks around for an adapter of each value that is a bool.
-        counts = (1, int(is_answered), int(effective), duration_ms, billed_s, pdd_ms or 0, int(has_pdd))
-        own = (*counts, net_nanos, tax_nanos, gross_nanos, cost_nanos)
-        _add(by_route, (customer_id, at_ms, route_id or 0, currency, status), own)
-        _add(by_route, (ALL, at_ms, 0, currency, status), own)
-        _add(by_prefix, (customer_id, at_ms, prefix, currency, destination), own)
+        if answered_ms is not None:
+            is_answered = effective = 1
+        else:
+            is_answered = 0
+            effective = int(is_effective(status, is_answered=False, has_rung=progress_ms is not None))
+        pdd = (0, 0) if pdd_ms is None else (pdd_ms, 1)
+        own = (1, is_answered, effective, duration_ms, billed_s, *pdd, net_nanos, tax_nanos, gross_nanos, cost_nanos)
+        by_route[customer_id, at_ms, route_id or 0, currency, status].append(own)
+        by_prefix[customer_id, at_ms, prefix, currency, destination].append(own)
         for attempt in attempts:
-            _add(by_provider, *_of_attempt(attempt, at_ms, currency, duration_ms, net_nanos))
-    found = {"call_rollups": by_route, "prefix_rollups": by_prefix, "provider_rollups": by_provider}
+            key, sums = _of_attempt(attempt, at_ms, currency, duration_ms, net_nanos)
+            by_provider[key].append(sums)
+    routes = _totals(by_route)
+    of_all: defaultdict[Key, list[Sums]] = defaultdict(list)
+    for (_, at_ms, _, currency, status), sums in routes:
+        of_all[ALL, at_ms, 0, currency, status].append(sums)
+    found = {
+        "call_rollups": routes + _totals(of_all),
+        "prefix_rollups": _totals(by_prefix),
+        "provider_rollups": _totals(by_provider),
+    }
     # In the order of their keys, neighbours go to the same pages.
-    return {name: sorted([(*key, *sums) for key, sums in rows.items()]) for name, rows in found.items()}
+    return {name: sorted([(*key, *sums) for key, sums in rows]) for name, rows in found.items()}
 
 
-def _add(rows: dict[Key, Sequence[int]], key: Key, more: Sequence[int]) -> None:
-    sums = rows.get(key)
-    # Most keys of some dimensions come once in a batch.
-    rows[key] = more if sums is None else [*map(add, sums, more)]
+def _totals(rows: dict[Key, list[Sums]]) -> list[tuple[Key, Sums]]:
+    """Added up column by column; most keys of some tables come once in a batch."""
+    return [
+        (key, each[0] if len(each) == 1 else tuple(map(sum, zip(*each, strict=True)))) for key, each in rows.items()
+    ]
 
 
-def _of_attempt(
-    attempt: Attempt, at_ms: int, currency: str, duration_ms: int, net_nanos: int
-) -> tuple[Key, Sequence[int]]:
+def _of_attempt(attempt: Attempt, at_ms: int, currency: str, duration_ms: int, net_nanos: int) -> tuple[Key, Sums]:
     """The key and the sums of one attempt; the call's length and price are those of the one that was answered."""
     status = attempt.status
     key = (attempt.provider_id, at_ms, attempt.gateway_id, currency, status)
