@@ -26,6 +26,7 @@ from control.services.context import Change, Context
 from control.services.customers import CUSTOMERS
 from control.services.errors import ServiceError, SwitchAway
 from control.services.fields import ms_moment
+from control.services.looks import Looks
 from control.services.outbox import Event, emit
 from control.services.providers import PROVIDERS
 from control.store import tables
@@ -74,6 +75,7 @@ class AlertWatch:
         self._ctx = ctx
         self._watched: dict[tuple[int, int], _Watched] = {}
         """By the alert's id and version."""
+        self._looks = Looks(ctx.store, ctx.now_ms)
         self._number = -1
         """Of the last CDR that was measured; -1: none yet."""
 
@@ -81,7 +83,8 @@ class AlertWatch:
         """Look until cancelled; what fails is tried again."""
         while True:
             try:
-                await self.run_due()
+                if self._looks.is_needed():
+                    await self.run_due()
             except (SQLAlchemyError, ServiceError, OSError) as error:
                 log.error("alerts were not looked at", reason=str(error))
                 await asyncio.sleep(REST_S)
@@ -93,6 +96,7 @@ class AlertWatch:
         if not rows:
             self._watched.clear()
             self._number = -1
+            self._looks.rest()
             return 0
         await self._follow(rows)
         live = await self._live_calls(rows)

@@ -25,6 +25,7 @@ from control.services.context import Context
 from control.services.deliveries import DAY_MS, collect_calls, give_up, prune
 from control.services.errors import MailFailed, ServiceError
 from control.services.fields import ms_moment
+from control.services.looks import Looks
 from control.services.outbox import payload_of
 from control.services.outgoing import Sender, Sent
 from control.services.portal_calls import own_cdr
@@ -70,6 +71,7 @@ class Courier:
         self._ctx = ctx
         self._rng = rng or random.Random()
         self._lanes: dict[Lane, asyncio.Task[int]] = {}
+        self._looks = Looks(ctx.store, ctx.now_ms)
         self._is_wanted = False
         """There are webhooks, or deliveries that wait."""
 
@@ -83,7 +85,8 @@ class Courier:
                     if loop.time() >= upkeep_at:
                         upkeep_at = loop.time() + UPKEEP_S
                         await self.keep_up()
-                    await self._look()
+                    if self._looks.is_needed():
+                        await self._look()
                 except (SQLAlchemyError, ServiceError, OSError) as error:
                     log.error("deliveries were not looked at", reason=str(error))
                     await asyncio.sleep(RESTS_S)
@@ -112,6 +115,7 @@ class Courier:
         """Begin a task for each lane that has something due and none yet."""
         self._is_wanted = await self._ask_wanted()
         if not self._is_wanted and not self._lanes:
+            self._looks.rest()
             return
         await collect_calls(self._ctx)
         for lane, task in list(self._lanes.items()):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from control.services import recalculation_lines as booked_lines
 from control.services.context import Actor, Change, Context
 from control.services.errors import NotFound
+from control.services.looks import Looks
 from control.services.problems import convert
 from control.services.recalculation_calls import CALLS_A_STEP, Calls, read_cdrs, read_zones
 from control.services.recalculation_views import Filters, Rule, Side
@@ -37,15 +38,18 @@ log = structlog.get_logger("control.recalculation")
 
 async def run(ctx: Context) -> None:
     """Do the steps that are left of all recalculations, until cancelled."""
+    looks = Looks(ctx.store, ctx.now_ms)
     while True:
         try:
-            await advance_all(ctx)
+            if looks.is_needed() and not await advance_all(ctx):
+                looks.rest()
         except (SQLAlchemyError, OSError) as error:
             log.error("recalculations are held up", reason=str(error))
         await asyncio.sleep(LOOK_S)
 
 
-async def advance_all(ctx: Context) -> None:
+async def advance_all(ctx: Context) -> int:
+    """How many had something left to do."""
     c = recalculations.c
     async with ctx.store.read() as tx:
         query = select(c.id).where(c.state.in_(("computing", "applying"))).order_by(c.id)
@@ -58,6 +62,7 @@ async def advance_all(ctx: Context) -> None:
         except Exception as error:
             # One that cannot be done must not take the control plane down with it, at each start again.
             await _note_failure(ctx, row_id, error)
+    return len(waiting)
 
 
 async def advance(ctx: Context, row_id: int, until: float | None = None) -> None:

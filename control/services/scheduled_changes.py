@@ -21,6 +21,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from control.services.context import Actor, Change, Context, Role
 from control.services.errors import Conflict, NotFound, ServiceError, SwitchAway, invalid
 from control.services.fields import ROW_ID_MAX, Id, Label, Moment, moment_ms, moment_or_none, ms_moment
+from control.services.looks import Looks
 from control.services.operations import MANY, Operation, find
 from control.services.outbox import emit
 from control.services.pages import ListQuery, Page, contains, read_page
@@ -180,13 +181,24 @@ async def cancel(ctx: Context, change_id: int) -> None:
 
 async def run(ctx: Context) -> None:
     """Look until cancelled; what fails for no fault of the change is tried again."""
+    looks = Looks(ctx.store, ctx.now_ms)
     while True:
         try:
-            await run_due(ctx)
+            if looks.is_needed():
+                await run_due(ctx)
+                looks.rest(await _next_ms(ctx))
         except (SQLAlchemyError, ServiceError, OSError) as error:
             log.error("scheduled changes were not looked at", reason=str(error))
             await asyncio.sleep(REST_S)
         await asyncio.sleep(LOOK_S)
+
+
+async def _next_ms(ctx: Context) -> int | None:
+    """When the next one is due; None: none waits."""
+    query = select(func.min(scheduled_changes.c.at_ms)).where(scheduled_changes.c.state == "pending")
+    async with ctx.store.read() as tx:
+        at_ms: int | None = (await tx.execute(query)).scalar_one()
+    return at_ms
 
 
 async def run_due(ctx: Context) -> int:

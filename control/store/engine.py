@@ -47,6 +47,8 @@ class Store:
     ) -> None:
         self.sqlite_file = sqlite_file
         """Where the database is, for those that write it past SQLAlchemy in their own `turn`."""
+        self.writes = 0
+        """Writing transactions that have ended, one way or the other; those of CDRs past SQLAlchemy are not counted."""
         self._writer = writer
         self._reader = reader
         self._is_sqlite = is_sqlite
@@ -68,8 +70,11 @@ class Store:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
         """One writing transaction: committed at the end of the block, rolled back by an exception."""
-        async with self.turn(), self._writer.begin() as tx:
-            yield tx
+        try:
+            async with self.turn(), self._writer.begin() as tx:
+                yield tx
+        finally:
+            self.writes += 1
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:
