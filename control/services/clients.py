@@ -365,6 +365,7 @@ async def _tell(change: Change, row: RowMapping, was: str | None) -> None:
 
 
 def _shown(client: Client, held: list[OfficeHeld]) -> ClientShown:
-    rooms = [*(f"{office.site} {office.room}" for office in held), *client.offices]
+    named = () if client.status == "inactive" else client.offices
+    rooms = [*(f"{office.site} {office.room}" for office in held), *named]
     office = "Virtual" if client.type == "virtual" else ", ".join(rooms)
     return ClientShown(**msgspec.structs.asdict(client), office=office, offices_held=tuple(held))

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.engine import RowMapping
 
 from control.services.context import Change, Context
-from control.services.errors import Conflict, Reference, invalid
-from control.services.fields import Id, Label, Moment, Name, Notes, check_time_zone, name_key
+from control.services.errors import Conflict, Reference
+from control.services.fields import Id, Label, Moment, Name, Notes, check_name, check_time_zone, name_key
 from control.services.nouns import Noun
 from control.services.owners import require
 from control.services.pages import ListQuery
@@ -96,9 +96,8 @@ class Offices(Noun[OfficeNew, Office]):
 
     async def check(self, ctx: Context, change: Change, new: OfficeNew, before: RowMapping | None) -> dict[str, Any]:
         await require(change.tx, sites, "site_id", "site", new.site_id)
+        check_name("room", new.room)
         key = name_key(new.room)
-        if not key:
-            raise invalid("room", "a room needs something that can be seen")
         detail = "The site has a room of this name."
         await self.check_unique(change.tx, before, "room", detail, site_id=new.site_id, room_key=key)
         return {"room_key": key}

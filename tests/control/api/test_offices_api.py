@@ -39,6 +39,7 @@ async def test_a_room_is_named_once_at_its_site_and_has_a_capacity(plane: Contro
     for fields, path in (
         ({"room": "2", "capacity": 0}, "capacity"),
         ({"room": "\u3000"}, "room"),
+        ({"room": "\u200b"}, "room"),
         ({"room": "2", "bogus": 1}, "bogus"),
     ):
         problem = await plane.post(f"/sites/{site}/offices", fields, status=400)
@@ -204,6 +205,12 @@ async def test_a_client_that_ends_gives_its_rooms_back_the_day_after(plane: Cont
     assert (await plane.get(f"/occupancies/{held['id']}"))["until"] == "2027-01-16"
     await occupy(plane, two, office, start_date="2027-01-16")
     await occupy(plane, two, later, start_date="2027-03-01")
+    # Nor does it sit in a room that is known by its name alone.
+    three = await make_client(plane, "Three", offices=["Cellar"])
+    assert (await plane.get(f"/clients/{three}"))["office"] == "Cellar"
+    await plane.post(f"/clients/{three}/decommission", {}, status=200)
+    shown = await plane.get(f"/clients/{three}")
+    assert (shown["office"], shown["offices"]) == ("", ["Cellar"])
 
 
 @with_control
