@@ -140,7 +140,7 @@ def test_decks_are_checked_compared_loaded_and_rolled_back(tandem: Installation,
 
 def test_the_example_is_loaded_into_an_empty_store_and_once(tandem: Installation) -> None:
     tandem.start("--example")
-    assert len(list(tandem.api.items("/customers"))) == 5
+    assert len(list(tandem.api.items("/customers"))) == 4
     assert tandem.health() == tandem.health() | {"status": "ok", "switch": "connected"}
     version = tandem.health()["snapshot_version"]
     assert tandem.stop() == 0
