@@ -37,6 +37,7 @@ from control.services.telephone_services import (
     Prefixes,
     TelephoneServiceNew,
     TelephoneServiceShown,
+    customer_of,
 )
 from control.store import tables
 from control.store.engine import Tx
@@ -225,7 +226,7 @@ async def abandon(ctx: Context, client_id: int, expected: int | None) -> None:
     async with ctx.change() as change:
         row = await _open_row(change.tx, client_id)
         await client_endings.archive_owned(change, row)
-        customer_id = await _customer_of(change.tx, client_id)
+        customer_id = await customer_of(change.tx, client_id)
         if customer_id is not None:
             await CUSTOMERS.update_in(ctx, change, customer_id, {"client_id": None})
         await CLIENTS.archive_in(change, client_id, expected)
@@ -250,7 +251,7 @@ async def _save_account(ctx: Context, change: Change, row: RowMapping, new: Tele
     """Make or link the customer account, where the step names one that is not the client's yet."""
     if new.customer_id is not None and new.new_customer is not None:
         raise invalid("new_customer", "either this or customer_id")
-    linked = await _customer_of(change.tx, row["id"])
+    linked = await customer_of(change.tx, row["id"])
     if new.new_customer is not None:
         account = CustomerNew(
             name=new.new_customer, client_id=row["id"], currency=row["currency"], time_zone=row["time_zone"]
@@ -326,13 +327,6 @@ async def _open_row(tx: Tx, client_id: int) -> RowMapping:
     return row
 
 
-async def _customer_of(tx: Tx, client_id: int) -> int | None:
-    c = tables.customers.c
-    query = select(c.id).where(c.client_id == client_id, c.archived_ms.is_(None))
-    found: int | None = (await tx.execute(query)).scalar_one_or_none()
-    return found
-
-
 async def _missing(tx: Tx, row: RowMapping) -> list[Step]:
     done = set(row["wizard"])
     if "offices" in done and not await OCCUPANCIES.rows_of(tx, "client_id", row["id"]):
@@ -347,7 +341,7 @@ def _is_needed(step: Step, row: RowMapping) -> bool:
 async def _wizard(ctx: Context, row: RowMapping, passwords: dict[int, str]) -> Wizard:
     async with ctx.store.read() as tx:
         missing = await _missing(tx, row)
-        customer_id = await _customer_of(tx, row["id"])
+        customer_id = await customer_of(tx, row["id"])
         found: dict[str, list[Any]] = {}
         for noun in (OCCUPANCIES, PURCHASES, TELEPHONE_SERVICES, CLIENT_USERS, NETWORKS):
             rows = await noun.rows_of(tx, "client_id", row["id"])

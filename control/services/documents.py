@@ -25,7 +25,6 @@ from control.services.currencies import decimals_of
 from control.services.errors import Conflict, NotFound
 from control.services.fields import ROW_ID_MAX, percent_text
 from control.services.invoice_views import Party
-from control.store import tables
 from control.store.engine import Tx
 from control.store.invoice_tables import credit_notes, documents, invoice_lines, invoices
 from rating.money import NANOS, format_amount
@@ -310,8 +309,3 @@ def _mail_text(facts: Facts) -> str:
     if "due_day" in row:
         text.append(f"Due: {row['due_day']}")
     return "\n".join([*text, "", facts.data["seller"]["name"].replace("\u200b", ""), ""])
-
-
-async def customer_of(tx: Tx, customer_id: int) -> RowMapping:
-    customers = tables.customers
-    return (await tx.execute(select(customers).where(customers.c.id == customer_id))).mappings().one()

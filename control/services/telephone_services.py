@@ -103,7 +103,7 @@ class TelephoneServices(Noun[TelephoneServiceNew, TelephoneService]):
         await self.check_unique(change.tx, before, "extension", detail, **same)
         if before is not None and before["extension"] != new.extension:
             await _check_nobody_there(change.tx, before)
-        customer_id = await _customer_of(change.tx, new.client_id)
+        customer_id = await customer_of(change.tx, new.client_id)
         for path, table, noun in (("did_id", dids, "did"), ("sip_user_id", tables.sip_users, "sip user")):
             row_id = getattr(new, path)
             if row_id is None or (before is not None and before[path] == row_id):
@@ -238,7 +238,8 @@ async def _permit(change: Change, sip_user_id: int, pairs: list[list[Any]]) -> N
     change.put.append(sip_user_record(row))
 
 
-async def _customer_of(tx: Tx, client_id: int) -> int | None:
+async def customer_of(tx: Tx, client_id: int) -> int | None:
+    """The customer account of a client, where it has one."""
     c = tables.customers.c
     query = select(c.id).where(c.client_id == client_id, c.archived_ms.is_(None))
     found: int | None = (await tx.execute(query)).scalar_one_or_none()
