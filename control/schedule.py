@@ -105,7 +105,10 @@ class Schedule:
         # A commit whose answer was lost is stored, and whoever asked for it could not send it on.
         if times.entry_id and not self._publisher.is_booked(times.entry_id):
             await self._publisher.book(times.entry_id)
-        return LOOK_S if next_ms is None else min(LOOK_S, max(LOOK_MIN_S, (next_ms - now_ms) / 1000))
+        # What is still due could not be done.
+        if next_ms is None or _is_due(next_ms, now_ms):
+            return LOOK_S
+        return min(LOOK_S, max(LOOK_MIN_S, (next_ms - now_ms) / 1000))
 
     async def _publish_activations(self, now_ms: int) -> None:
         """Send cards whose revision has changed by itself, so that the switch lets go of the old deck."""

@@ -2,8 +2,8 @@
 
 A mail is queued in the transaction that issues its document. Before it goes to the server its row says so;
 a process that dies in between leaves it `sending`, and it is not sent again by itself, since nobody knows
-whether it was taken: once, and seldom not at all, is better than twice. What the server refuses is tried
-again for two days, more and more seldom.
+whether it was taken: once, and seldom not at all, is better than twice. What the server refuses, or cannot be drawn,
+is tried again for two days, more and more seldom.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
+import typst
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from control.services import documents
 from control.services.context import Change, Context
-from control.services.errors import Conflict, MailFailed
+from control.services.errors import Conflict, MailFailed, ServiceError
 from control.services.invoicing import profile_of, profile_row
 from control.services.mail import Attachment
 from control.store.contact_tables import contacts
@@ -27,6 +28,8 @@ from control.store.invoice_tables import document_mails
 DELAYS_MS: Final = (60_000, 300_000, 1_800_000, 7_200_000, 21_600_000, 43_200_000, 86_400_000)
 """After each try that failed; after the last one it is given up."""
 MAILS_A_LOOK: Final = 50
+NOT_DRAWN: Final = (ServiceError, typst.TypstError, OSError)
+"""What can go wrong with one document's PDF: its mail waits, those behind it do not."""
 
 log = structlog.get_logger("control.document_mail")
 
@@ -90,22 +93,30 @@ async def run_due(ctx: Context) -> int:
 
 async def _send(ctx: Context, row: RowMapping) -> bool:
     assert ctx.mail is not None
-    file = await documents.pdf(ctx, row["kind"], row["document_id"])
     if not await _claim(ctx, row):
         return False
+    try:
+        file = await documents.pdf(ctx, row["kind"], row["document_id"])
+    except NOT_DRAWN as error:
+        return await _put_off(ctx, row, error)
     try:
         await ctx.mail.send(
             row["recipient"], file.subject, file.text, [Attachment(file.name, "application/pdf", file.content)]
         )
     except MailFailed as error:
-        attempts = row["attempts"] + 1
-        is_over = attempts > len(DELAYS_MS)
-        next_ms = ctx.now_ms() + (0 if is_over else DELAYS_MS[attempts - 1])
-        await _write(ctx, row, state="failed" if is_over else "pending", error=str(error)[:500], next_ms=next_ms)
-        log.warning("a document was not mailed", kind=row["kind"], id=row["document_id"], reason=str(error))
-        return False
+        return await _put_off(ctx, row, error)
     await _write(ctx, row, state="sent", error="", sent_ms=ctx.now_ms())
     return True
+
+
+async def _put_off(ctx: Context, row: RowMapping, error: Exception) -> bool:
+    """Have a mail tried again later, or never again; False: it was not sent."""
+    attempts = row["attempts"] + 1
+    is_over = attempts > len(DELAYS_MS)
+    next_ms = ctx.now_ms() + (0 if is_over else DELAYS_MS[attempts - 1])
+    await _write(ctx, row, state="failed" if is_over else "pending", error=str(error)[:500], next_ms=next_ms)
+    log.warning("a document was not mailed", kind=row["kind"], id=row["document_id"], reason=str(error))
+    return False
 
 
 async def _claim(ctx: Context, row: RowMapping) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 from unittest.mock import patch
 
 import msgspec
+import typst
 from sqlalchemy import select
 
-from control.services import document_mail
+from control.services import document_mail, documents
 from control.services.mail import Mailer
 from control.store.outbox_tables import outbox
 from tests.fakes.billing import BILLING, UNIT, at, balance, call_at, invoice, make, pass_time, store_calls
@@ -255,6 +256,33 @@ async def test_a_mail_that_the_server_refuses_is_tried_again_and_one_that_may_ha
             await pass_time(plane, "2027-02-09T00:00:00+00:00")
         assert len(mailbox.messages) == 1
         assert [each["state"] for each in (await plane.get(path))["mails"]] == ["sending"]
+
+
+@with_control
+async def test_a_document_that_cannot_be_drawn_holds_up_no_other_mail(plane: ControlPlane) -> None:
+    async with running_mailbox() as mailbox:
+        plane.ctx.mail = Mailer(mailbox.settings)
+        await make(plane)
+        await plane.patch("/customers/1/invoicing", {"recipients": ["a@example.com"]})
+        plane.clock.ms = at("2027-02-01T12:00:00+00:00")
+        broken = await invoice(plane, **{"from": "2027-01-01", "to": "2027-01-10", "issue": True})
+        await invoice(plane, **{"from": "2027-01-11", "to": "2027-01-31", "issue": True})
+        real = documents.pdf
+
+        async def pdf(ctx: Any, kind: Any, document_id: int, customer_id: int | None = None) -> Any:
+            if document_id == broken["id"]:
+                raise typst.TypstError("no such font", "here")
+            return await real(ctx, kind, document_id, customer_id)
+
+        with patch.object(documents, "pdf", pdf):
+            assert await document_mail.run_due(plane.ctx) == 1
+        assert [each["Subject"] for each in mailbox.messages] == ["Invoice INV-000002 from Tandem Ltd"]
+        (mail,) = (await plane.get(f"/invoices/{broken['id']}"))["mails"]
+        assert (mail["state"], mail["attempts"]) == ("pending", 1)
+        assert "no such font" in mail["error"]
+        plane.clock.ms += 60_000
+        assert await document_mail.run_due(plane.ctx) == 1
+        assert len(mailbox.messages) == 2
 
 
 @with_control

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
+from control.services import clients
 from control.services.clients import run_due
+from control.services.errors import Conflict
 from switch.snapshot import Client, Key
 from tests.fakes.control import START_MS, ControlPlane, with_control
 
@@ -137,6 +140,27 @@ async def test_clients_begin_end_and_are_suspended_by_themselves(plane: ControlP
     assert await statuses() == ["inactive", "active"]
     last = (await plane.get("/audit?noun=client&limit=1"))["items"][0]
     assert (last["actor_kind"], last["before"]["status"], last["after"]["status"]) == ("system", "active", "inactive")
+
+
+@with_control
+async def test_a_client_that_cannot_be_changed_holds_up_nobody_else(plane: ControlPlane) -> None:
+    made = [await make(plane, name, status="active", suspend_at="2027-01-16T00:00:00Z") for name in "ABC"]
+    plane.clock.ms = START_MS + DAY_MS
+    real = clients.CLIENTS.update_in
+
+    async def update_in(ctx: Any, change: Any, client_id: int, fields: Any) -> Any:
+        if client_id == made[1]["id"]:
+            raise Conflict("it cannot be")
+        return await real(ctx, change, client_id, fields)
+
+    async def statuses() -> list[str]:
+        return [(await plane.get(f"/clients/{client['id']}"))["status"] for client in made]
+
+    with patch.object(clients.CLIENTS, "update_in", update_in):
+        assert await run_due(plane.ctx) == 2
+    assert await statuses() == ["suspended", "active", "suspended"]
+    assert await run_due(plane.ctx) == 1
+    assert await statuses() == ["suspended", "suspended", "suspended"]
 
 
 @with_control
