@@ -142,15 +142,22 @@ async def run_due(ctx: Context) -> int:
     # A client that ended meanwhile has no bill for the months after: its own dates go first.
     await clients.run_due(ctx)
     count = 0
+    refused: set[int] = set()
     while True:
         async with ctx.store.read() as tx:
             c = tables.clients.c
-            due = select(c.id).where(c.bill_due_ms <= ctx.now_ms()).order_by(c.bill_due_ms, c.id).limit(500)
+            due = select(c.id).where(c.bill_due_ms <= ctx.now_ms(), c.id.not_in(refused))
+            due = due.order_by(c.bill_due_ms, c.id).limit(500)
             client_ids = list((await tx.execute(due)).scalars())
         if not client_ids:
             return count
         for client_id in client_ids:
-            count += await _draw(ctx, client_id)
+            try:
+                count += await _draw(ctx, client_id)
+            except (ServiceError, SQLAlchemyError) as error:
+                # At the next look again; others' bills do not wait for it.
+                refused.add(client_id)
+                log.error("a client was not billed", client_id=client_id, reason=str(error))
 
 
 async def page(ctx: Context, query: BillQuery) -> Page[BillRow]:

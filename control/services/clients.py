@@ -9,18 +9,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-import structlog
 from msgspec import Meta
 from sqlalchemy import func, select
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.exc import SQLAlchemyError
 
 from control.services import client_endings, occupancies, telephone_services
 from control.services.client_rules import MOVES, OWN_DATES, Status, Wanted, check_management, check_move, resolve
 from control.services.context import Change, Context
 from control.services.currencies import check_currency
 from control.services.days import day_of
-from control.services.errors import Conflict, Reference, ServiceError, invalid
+from control.services.errors import Conflict, Reference, invalid
 from control.services.fields import (
     Currency,
     Id,
@@ -34,6 +32,7 @@ from control.services.fields import (
     name_key,
 )
 from control.services.nouns import Noun
+from control.services.one_by_one import work_through
 from control.services.outbox import emit
 from control.services.pages import ListQuery, Page, read_page
 from control.services.periods import day_at
@@ -47,12 +46,6 @@ from control.store.engine import Tx
 from switch.snapshot import Record
 
 __all__ = ["CLIENTS", "MOVES", "Client", "ClientNew", "ClientQuery", "ClientShown", "Status", "run_due"]
-
-DUE_A_CHANGE: Final = 100
-"""So many clients are changed by their dates at a time: others want to write too."""
-NOT_MOVED: Final = (ServiceError, SQLAlchemyError)
-
-log = structlog.get_logger("control.clients")
 
 Kind = Literal["residential", "virtual"]
 CountryCode = Annotated[str, Meta(max_length=3, pattern=r"^([1-9][0-9]*)?$(?!\n)")]
@@ -313,46 +306,25 @@ async def _follow_start(ctx: Context, change: Change, before: RowMapping, row: R
 async def run_due(ctx: Context) -> int:
     """Bring every client to the status that its dates ask for by now; how many changed.
 
-    The switch knows start and end by itself from the record; a scheduled suspension it learns here. One that
-    cannot be changed is told in the log and tried again at the next look; it holds up nobody else.
+    The switch knows start and end by itself from the record; a scheduled suspension it learns here.
     """
     clients = tables.clients
     async with ctx.store.read() as tx:
         due = select(clients.c.id).where(clients.c.archived_ms.is_(None), _is_due(ctx.now_ms()))
         ids = list((await tx.execute(due.order_by(clients.c.id))).scalars())
-    count = 0
-    for first in range(0, len(ids), DUE_A_CHANGE):
-        some = ids[first : first + DUE_A_CHANGE]
-        try:
-            count += await _move(ctx, some)
-        except NOT_MOVED:
-            count += await _move_each(ctx, some)
-    return count
 
+    async def follow_dates(change: Change, client_id: int) -> int:
+        query = select(clients).where(clients.c.id == client_id, clients.c.archived_ms.is_(None))
+        row = (await change.tx.execute(query)).mappings().first()
+        is_changed = False
+        # After downtime a suspension and its end may both lie behind.
+        while row is not None and (step := _what_is_due(row, change.now_ms)):
+            await CLIENTS.update_in(ctx, change, client_id, step)
+            row = await CLIENTS.row(change.tx, client_id)
+            is_changed = True
+        return is_changed
 
-async def _move_each(ctx: Context, ids: list[int]) -> int:
-    count = 0
-    for client_id in ids:
-        try:
-            count += await _move(ctx, [client_id])
-        except NOT_MOVED as error:
-            log.error("a client was not changed by its dates", client_id=client_id, reason=str(error))
-    return count
-
-
-async def _move(ctx: Context, ids: list[int]) -> int:
-    """These clients' steps in one change: all of them, or none."""
-    clients = tables.clients
-    async with ctx.change() as change:
-        query = select(clients).where(clients.c.id.in_(ids), clients.c.archived_ms.is_(None), _is_due(change.now_ms))
-        rows = list((await change.tx.execute(query.order_by(clients.c.id))).mappings())
-        for found in rows:
-            row: RowMapping = found
-            # After downtime a suspension and its end may both lie behind.
-            while step := _what_is_due(row, change.now_ms):
-                await CLIENTS.update_in(ctx, change, row["id"], step)
-                row = await CLIENTS.row(change.tx, row["id"])
-    return len(rows)
+    return await work_through(ctx, "client", ids, follow_dates)
 
 
 def _is_due(now_ms: int) -> Any:

@@ -43,6 +43,7 @@ from control.services.hosts import networks_around
 from control.services.ingress_routes import INGRESS_ROUTES
 from control.services.nouns import Noun
 from control.services.number_blocks import NUMBER_BLOCKS
+from control.services.one_by_one import work_through
 from control.services.pages import ListQuery, Search, contains, filter_rows
 from control.services.records import customer_record
 from control.services.sip_users import SIP_USERS
@@ -318,13 +319,16 @@ async def _check_no_calls(ctx: Context, customer_id: int) -> None:
 async def end_penalties(ctx: Context) -> int:
     """Make customers active again whose penalty is over; how many. The switch knows the time by itself."""
     async with ctx.store.read() as tx:
-        if not _ended(await CUSTOMERS.rows_of(tx, "status", "penalty"), ctx.now_ms()):
+        ids = [row["id"] for row in _ended(await CUSTOMERS.rows_of(tx, "status", "penalty"), ctx.now_ms())]
+
+    async def end_penalty(change: Change, customer_id: int) -> int:
+        ended = _ended(await CUSTOMERS.rows_of(change.tx, "id", customer_id), change.now_ms)
+        if not ended or ended[0]["status"] != "penalty":
             return 0
-    async with ctx.change() as change:
-        ended = _ended(await CUSTOMERS.rows_of(change.tx, "status", "penalty"), change.now_ms)
-        for row in ended:
-            await CUSTOMERS.update_in(ctx, change, row["id"], {"status": "active", "penalty_until": None})
-    return len(ended)
+        await CUSTOMERS.update_in(ctx, change, customer_id, {"status": "active", "penalty_until": None})
+        return 1
+
+    return await work_through(ctx, "customer", ids, end_penalty)
 
 
 def _ended(rows: list[RowMapping], now_ms: int) -> list[RowMapping]:

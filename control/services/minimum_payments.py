@@ -21,6 +21,7 @@ from control.services.context import Change, Context
 from control.services.customers import CUSTOMERS
 from control.services.errors import ServiceError
 from control.services.fields import ms_moment
+from control.services.one_by_one import work_through
 from control.services.periods import Frequency, Rule, period_at
 from control.store import tables
 from control.store.engine import Tx
@@ -50,14 +51,13 @@ async def run_due(ctx: Context) -> int:
     """Judge the periods that are over, and begin those of new rules; how many customers became inactive."""
     now_ms = ctx.now_ms()
     async with ctx.store.read() as tx:
-        if not any(_has_work(row, now_ms) for row in await _rows(tx)):
-            return 0
-    count = 0
-    async with ctx.change() as change:
-        for row in await _rows(change.tx):
-            if _has_work(row, change.now_ms):
-                count += await _step(ctx, change, row)
-    return count
+        ids = [row["id"] for row in await _rows(tx) if _has_work(row, now_ms)]
+
+    async def judge(change: Change, customer_id: int) -> int:
+        rows = [row for row in await _rows(change.tx, customer_id) if _has_work(row, change.now_ms)]
+        return await _step(ctx, change, rows[0]) if rows else 0
+
+    return await work_through(ctx, "minimum payment of customer", ids, judge)
 
 
 def next_start_ms(kind: Frequency, time_zone: str, at_ms: int) -> int:
@@ -65,7 +65,7 @@ def next_start_ms(kind: Frequency, time_zone: str, at_ms: int) -> int:
     return period_at(Rule(kind), at_ms, time_zone).end_ms(time_zone)
 
 
-async def _rows(tx: Tx) -> list[RowMapping]:
+async def _rows(tx: Tx, customer_id: int | None = None) -> list[RowMapping]:
     """Customers with a rule or with a period, and both."""
     customers = tables.customers
     query = (
@@ -79,6 +79,8 @@ async def _rows(tx: Tx) -> list[RowMapping]:
         .where(or_(customers.c.minimum_payment_period.is_not(None), periods.c.customer_id.is_not(None)))
         .order_by(customers.c.id)
     )
+    if customer_id is not None:
+        query = query.where(customers.c.id == customer_id)
     return list((await tx.execute(query)).mappings())
 
 

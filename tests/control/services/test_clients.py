@@ -8,6 +8,7 @@ from unittest.mock import patch
 from control.services import clients
 from control.services.clients import run_due
 from control.services.errors import Conflict
+from switch.outputs import Alarm
 from switch.snapshot import Client, Key
 from tests.fakes.control import START_MS, ControlPlane, with_control
 
@@ -146,6 +147,8 @@ async def test_clients_begin_end_and_are_suspended_by_themselves(plane: ControlP
 async def test_a_client_that_cannot_be_changed_holds_up_nobody_else(plane: ControlPlane) -> None:
     made = [await make(plane, name, status="active", suspend_at="2027-01-16T00:00:00Z") for name in "ABC"]
     plane.clock.ms = START_MS + DAY_MS
+    alarms: list[Alarm] = []
+    plane.ctx.raise_alarm, plane.ctx.alarms = alarms.append, lambda: alarms
     real = clients.CLIENTS.update_in
 
     async def update_in(ctx: Any, change: Any, client_id: int, fields: Any) -> Any:
@@ -158,7 +161,11 @@ async def test_a_client_that_cannot_be_changed_holds_up_nobody_else(plane: Contr
 
     with patch.object(clients.CLIENTS, "update_in", update_in):
         assert await run_due(plane.ctx) == 2
+        assert await run_due(plane.ctx) == 0
     assert await statuses() == ["suspended", "active", "suspended"]
+    assert [(each.name, each.detail) for each in alarms] == [
+        ("scheduled_work_failed", f"client {made[1]['id']}: it cannot be")
+    ]
     assert await run_due(plane.ctx) == 1
     assert await statuses() == ["suspended", "suspended", "suspended"]
 
