@@ -111,6 +111,7 @@ class Plan:
     def _compare(self, wanted: Wanted) -> Iterator[Step]:
         row = self._find(wanted)
         if row is None:
+            self._check_paid_once(wanted)
             given = {name: value for name, value in wanted.fields.items() if value is not None}
             yield Step("create", wanted, {name: (None, value) for name, value in given.items()})
         else:
@@ -171,6 +172,26 @@ class Plan:
             if all(is_same(name, wanted.fields[name], self._names.current(name, row)) for name in kind.key):
                 return row
         return None
+
+    def _check_paid_once(self, wanted: Wanted) -> None:
+        """That the same is not bought twice because its first day is another one by now."""
+        kind = wanted.kind
+        if not kind.paid_for or wanted.parent is None or wanted.parent.id is None:
+            return
+        what, first, last = kind.paid_for
+        named = [each.fields for each in self._wanted if each.kind is kind and each.parent is wanted.parent]
+        for row in self._names.rows(self._path(wanted)):
+            if not is_same(what, wanted.fields[what], self._names.current(what, row)):
+                continue
+            if row[last] is not None and row[last] < str(wanted.fields[first]):
+                continue
+            if not any(
+                all(is_same(name, each[name], self._names.current(name, row)) for name in kind.key) for each in named
+            ):
+                raise ApplyError(
+                    f"{wanted.label}: one from {row[first]} runs, which the file does not have; "
+                    f"write that {first}, or end that one first"
+                )
 
     def _active_digest(self, wanted: Wanted) -> str:
         if wanted.id is None:

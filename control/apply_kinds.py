@@ -76,6 +76,9 @@ class Kind(msgspec.Struct, frozen=True):
     """Fields that never change: a file that has them otherwise is refused."""
     advice: str = ""
     """What to do instead."""
+    paid_for: tuple[str, ...] = ()
+    """What is bought (a reference), its first day and its last. Another first day is another purchase: beside one
+    that runs and that the file does not have, it is refused. Dates move with a client's start, or are mistyped."""
 
 
 ENDPOINTS: Final = Kind(
@@ -113,6 +116,7 @@ CUSTOMER_PACKAGES: Final = Kind(
     path="customer-packages",
     key=("package", "start"),
     is_list=True,
+    paid_for=("package", "start", "end"),
 )
 CONTRACTS: Final = Kind(table="contracts", noun="contract", path="contracts", key=("title",))
 ALERTS: Final = Kind(table="alerts", noun="alert", path="alerts")
@@ -124,6 +128,7 @@ PURCHASES: Final = Kind(
     is_list=True,
     fixed=("quantity", "end_date"),
     advice="a purchase is cancelled, and another one made",
+    paid_for=("product", "start_date", "end_date"),
 )
 TELEPHONE_SERVICES: Final = Kind(
     table="telephone_services", noun="telephone service", path="telephone-services", key=("extension",)

@@ -298,6 +298,39 @@ def test_what_never_changes_is_refused_with_what_to_do_instead(tmp_path: Path, m
     inside(tmp_path)
 
 
+def test_what_is_paid_for_is_not_bought_again_because_its_first_day_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = """
+[[clients."Harbour House".purchases]]
+product = "Desk"
+start_date = 2027-03-01
+"""
+
+    @with_control
+    async def inside(plane: ControlPlane) -> None:
+        path = prepare(plane, monkeypatch)
+        await applied(plane, path, WANTED)
+        moved = WANTED.replace("start_date = 2027-02-01", "start_date = 2027-02-02")
+        with pytest.raises(ApplyError) as caught:
+            await applied(plane, path, moved)
+        assert "one from 2027-02-01 runs, which the file does not have; write that start_date" in str(caught.value)
+        assert len((await plane.get("/purchases"))["items"]) == 1
+        # One more beside it is no mistake, and neither is one after its end.
+        await applied(plane, path, WANTED + more)
+        assert len((await plane.get("/purchases"))["items"]) == 2
+        for row in (await plane.get("/purchases"))["items"]:
+            await plane.post(
+                f"/clients/{row['client_id']}/purchases/{row['id']}/cancel",
+                {"at": "2027-04-30", "waive_notice": True},
+                status=200,
+            )
+        await applied(plane, path, WANTED.replace("start_date = 2027-02-01", "start_date = 2027-05-01"))
+        assert len((await plane.get("/purchases"))["items"]) == 3
+
+    inside(tmp_path)
+
+
 def test_an_alert_of_the_installation_is_not_that_of_a_customer_with_its_name(tmp_path: Path) -> None:
     rule = 'area = "asr"\noperator = "<"\n'
     text = f'[customers.Acme.alerts.Asr]\n{rule}threshold = "30"\n[alerts.Asr]\n{rule}threshold = "20"\n'
