@@ -97,10 +97,10 @@ class Schedule:
             log.info("penalties ended", count=count)
         if _is_due(times.activation_ms, now_ms):
             await self._publish_activations(now_ms)
+        if _is_due(times.next_ms(), now_ms):
+            times = await self._read_times()
         next_ms = times.next_ms()
-        if _is_due(next_ms, now_ms):
-            next_ms = (await self._read_times()).next_ms()
-        elif self._publisher.version_in_force not in (None, times.version):
+        if self._publisher.version_in_force not in (None, times.version):
             await self._publisher.catch_up()
         # A commit whose answer was lost is stored, and whoever asked for it could not send it on.
         if times.entry_id and not self._publisher.is_booked(times.entry_id):

@@ -209,6 +209,7 @@ INVOICE_ROUTES: Final = (
         summary="Download an issued invoice: the same bytes each time.",
         role="read-only",
         reply=PDF,
+        also_refuses=(409,),
     ),
     Route(
         method="POST",

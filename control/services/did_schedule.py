@@ -30,9 +30,12 @@ async def run(ctx: Context) -> None:
 
 async def run_due(ctx: Context) -> None:
     """Do what is due by the context's clock; a second time it does nothing."""
-    freed = await did_life.end_cooling_off(ctx)
-    if freed:
-        log.info("numbers are free again", count=freed)
+    try:
+        freed = await did_life.end_cooling_off(ctx)
+        if freed:
+            log.info("numbers are free again", count=freed)
+    except (SQLAlchemyError, ServiceError) as error:
+        log.error("numbers were not set free", reason=str(error))  # charges do not wait for it
     charged = await did_charges.run_due(ctx)
     if charged:
         log.info("months of DIDs charged", count=charged)

@@ -15,6 +15,7 @@ from control.schedule import LOOK_S, Schedule
 from control.services.clients import CLIENTS, ClientNew
 from control.services.context import Context
 from control.services.customers import CUSTOMERS, CustomerNew
+from control.services.errors import Conflict
 from control.services.fields import ms_moment
 from control.services.rate_cards import RATE_CARDS, RateCardNew
 from control.store import tables
@@ -41,6 +42,11 @@ class Noted(SwitchPublisher):
     def __init__(self, store: Store, link: SwitchLink) -> None:
         super().__init__(store, link)
         self.records: list[Record] = []
+        self.in_force: int | None = None
+
+    @property
+    def version_in_force(self) -> int | None:
+        return self.in_force
 
     async def publish(self, version: int, put: Sequence[Record], remove: Sequence[Key]) -> bool:
         self.records += put
@@ -147,6 +153,31 @@ def test_it_sleeps_until_the_next_due_time_and_never_long(tmp_path: Path, databa
         scene.clock.now_ms += 2_500
         assert await scene.schedule.run_due() == LOOK_S
 
+    play(tmp_path, database, act)
+
+
+def test_a_switch_that_lacks_something_catches_up_although_something_that_is_due_fails(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise Conflict("it cannot be")
+
+    caught_up: list[int | None] = []
+
+    async def act(scene: Scene) -> None:
+        new = ClientNew(name="Mill Court", status="active", suspend_at=ms_moment(START_MS + DAY_MS))
+        await CLIENTS.create(scene.context, new)
+        monkeypatch.setattr(CLIENTS, "update_in", fails)
+        await scene.pass_days(1)
+        assert caught_up == []
+        scene.publisher.in_force = 0
+        assert await scene.schedule.run_due() == LOOK_S
+        assert caught_up == [0]
+
+    async def catch_up(publisher: Noted) -> None:
+        caught_up.append(publisher.version_in_force)
+
+    monkeypatch.setattr(Noted, "catch_up", catch_up)
     play(tmp_path, database, act)
 
 
