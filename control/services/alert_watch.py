@@ -108,8 +108,15 @@ class AlertWatch:
             _, what = step(rule_of(row), state_of(row), now_ms, value)
             if what is not None:
                 due.append((row, value))
+        failed: Exception | None = None
         for row, value in due:
-            await self._act(row["id"], row["row_version"], value, now_ms)
+            try:
+                await self._act(row["id"], row["row_version"], value, now_ms)
+            except (SQLAlchemyError, ServiceError) as error:
+                log.error("an alert was not acted upon", alert_id=row["id"], reason=str(error))
+                failed = error
+        if failed is not None:
+            raise failed  # after the others have had their turn; it is tried again soon
         return len(due)
 
     # --- what is measured

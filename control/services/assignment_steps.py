@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from control.services.context import Change, Context
 from control.services.errors import ServiceError
@@ -50,7 +51,7 @@ async def work_through(ctx: Context, ids: Sequence[int], act: Act, most: int) ->
         some = waiting.popleft()
         try:
             booked, rest = await _step(ctx, some, act, most)
-        except ServiceError as error:
+        except (ServiceError, SQLAlchemyError) as error:
             if len(some) == 1:
                 log.error("a package was not billed", customer_package_id=some[0], reason=str(error))
             else:

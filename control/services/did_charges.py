@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from sqlalchemy import Select, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import SQLAlchemyError
 
 from control.services import ledger
 from control.services.context import Change, Context
@@ -158,12 +159,12 @@ async def run_due(ctx: Context) -> int:
         after = found[-1]["id"]
         try:
             count += await _charge_between(ctx, found[0]["id"], after)
-        except ServiceError:
+        except (ServiceError, SQLAlchemyError):
             # One by one: whose balance would pass what can be counted keeps nobody else's from being charged.
             for row in found:
                 try:
                     count += await _charge_between(ctx, row["id"], row["id"])
-                except ServiceError as error:
+                except (ServiceError, SQLAlchemyError) as error:
                     log.error("a DID was not charged", did_id=row["id"], reason=str(error))
 
 

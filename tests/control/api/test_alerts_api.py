@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from control.services import alert_backtest, alert_history
 from control.services.alert_watch import AlertWatch
 from control.services.courier import Courier
 from control.services.customers import end_penalties
+from control.services.errors import Conflict
 from control.services.mail import Mailer
 from control.services.signing import verify
 from switch.frames import LiveCall
@@ -112,6 +114,27 @@ async def test_what_has_fired_stays_fired_over_a_restart_and_is_repeated_as_aske
     plane.clock.ms += 1
     assert await watch.look() == ["alert.repeated"]
     assert await watch.look() == []
+
+
+@with_control
+async def test_an_alert_that_cannot_be_acted_upon_holds_up_no_other(plane: ControlPlane) -> None:
+    customer = await plane.make_customer()
+    first = await add_alert(plane, customer)
+    await add_alert(plane, customer, name="Behind")
+    real = AlertWatch._act
+
+    async def act(watch: AlertWatch, alert_id: int, version: int, value: int | None, now_ms: int) -> None:
+        if alert_id == first:
+            raise Conflict("it cannot be")
+        await real(watch, alert_id, version, value, now_ms)
+
+    watch = Watcher(plane)
+    with patch.object(AlertWatch, "_act", act), pytest.raises(Conflict):
+        await watch.look()
+    alerts = (await plane.get("/alerts"))["items"]
+    assert {each["name"]: each["is_fired"] for each in alerts} == {"Watch": False, "Behind": True}
+    await watch.look()
+    assert all(each["is_fired"] for each in (await plane.get("/alerts"))["items"])
 
 
 @with_control
