@@ -19,7 +19,7 @@ from control.services.errors import Conflict, FieldError, Invalid, Reference, in
 from control.services.nouns import Noun
 
 ROWS_MAX: Final = 5_000
-"""A change holds the store's only writer; so many rows take some fifteen seconds, for which CDRs wait."""
+"""A change holds the store's only writer; so many rows take some ten seconds, for which CDRs wait in the journal."""
 NAMED_MAX: Final = 100
 """Rows that an answer names; a preview is for looking at."""
 

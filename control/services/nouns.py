@@ -8,11 +8,13 @@ set of rules.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Select, Table, bindparam, insert, select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from control.services.context import Change, Context
 from control.services.errors import Conflict, FieldError, LostRace, NotFound, Reference, invalid
@@ -38,6 +40,27 @@ NewT = TypeVar("NewT", bound=msgspec.Struct)
 OutT = TypeVar("OutT", bound=msgspec.Struct)
 
 TIMERS: Final = ("first_reply_ms", "pdd_ms", "ring_ms")
+
+_ROW: Final = "row"
+"""Parameter of the statements below; no column is called so."""
+
+
+# One statement each for all rows of a table: making one takes longer than the database does with it, and
+# files and selections bring thousands.
+@cache
+def _insert(table: Table) -> ReturningInsert[Any]:
+    return insert(table).returning(table)
+
+
+@cache
+def _update(table: Table) -> ReturningUpdate[Any]:
+    return update(table).where(table.c.id == bindparam(_ROW)).returning(table)
+
+
+@cache
+def _select(table: Table) -> Select[Any]:
+    """One row that is not archived."""
+    return select(table).where(table.c.id == bindparam(_ROW), table.c.archived_ms.is_(None))
 
 
 class Noun(Generic[NewT, OutT]):
@@ -108,8 +131,7 @@ class Noun(Generic[NewT, OutT]):
         """Create inside a change that does more than that; `more` are columns that no field gives."""
         values = {**self.columns(new), **more, **await self.check(ctx, change, new, None)}
         stamps = {"created_ms": change.now_ms, "updated_ms": change.now_ms}
-        returning = insert(self.table).values(**values, **stamps).returning(self.table)
-        row = (await change.tx.execute(returning)).mappings().one()
+        row = (await change.tx.execute(_insert(self.table), {**values, **stamps})).mappings().one()
         return await self._announce(change, "create", None, row)
 
     async def get(self, ctx: Context, row_id: int) -> OutT:
@@ -173,16 +195,14 @@ class Noun(Generic[NewT, OutT]):
         """Write columns and count the version up; the row that comes back may be archived."""
         row_id = before["id"]
         stamped = {**values, "row_version": before["row_version"] + 1, "updated_ms": change.now_ms}
-        returning = update(self.table).where(self.table.c.id == row_id).values(**stamped).returning(self.table)
-        row: RowMapping = (await change.tx.execute(returning)).mappings().one()
+        row: RowMapping = (await change.tx.execute(_update(self.table), {**stamped, _ROW: row_id})).mappings().one()
         return row
 
     async def row(self, tx: Tx, row_id: int) -> RowMapping:
         """One row that is not archived, or `NotFound`."""
-        found = None
+        found: RowMapping | None = None
         if 0 < row_id <= ROW_ID_MAX:
-            alive = self.table.c.archived_ms.is_(None)
-            found = (await tx.execute(select(self.table).where(self.table.c.id == row_id, alive))).mappings().first()
+            found = (await tx.execute(_select(self.table), {_ROW: row_id})).mappings().first()
         if found is None:
             raise NotFound(self.name, row_id)
         return found

@@ -65,6 +65,9 @@ class Subscriber(msgspec.Struct, frozen=True):
         return event in self.events and self.customer_id in (None, customer_id)
 
 
+_INSERT_EVENT: Final = insert(outbox).returning(outbox.c.id)
+
+
 async def emit(
     change: Change,
     event: Event,
@@ -86,17 +89,14 @@ async def emit(
         The event's number: it rises in the order of commits.
     """
     whose = customer_id if customer_id is not None else payload.get("customer_id")
-    made = await change.tx.execute(
-        insert(outbox)
-        .values(
-            event_id=secrets.token_hex(EVENT_ID_BYTES),
-            event=event,
-            at_ms=change.now_ms,
-            customer_id=whose,
-            payload=to_json(payload),
-        )
-        .returning(outbox.c.id)
-    )
+    row = {
+        "event_id": secrets.token_hex(EVENT_ID_BYTES),
+        "event": event,
+        "at_ms": change.now_ms,
+        "customer_id": whose,
+        "payload": to_json(payload),
+    }
+    made = await change.tx.execute(_INSERT_EVENT, row)
     number = int(made.scalar_one())
     others = () if to_targets_alone else await subscribers(change)
     asking = (Target("webhook", webhook_id=each.id) for each in others if each.wants(event, whose))
